@@ -1,0 +1,57 @@
+"""Every exception of the package, in one tree.
+
+    SilosynthError
+    ├── InvalidInput          a person gave something wrong: says where, what was expected and what to do; exit code 2
+    │   ├── InvalidStudy      in a study file
+    │   └── InvalidData       in a table: file, column, row number, never a value
+    ├── MalformedFrame        bytes that are not a message of this format
+    ├── NotPossible           asked for something this version cannot do
+    ├── QuorumLost            too few sites answered for a sum to hide each of them
+    ├── StudyRefused          sites said no; carries (site, reason) pairs
+    └── Tampered              a chain of hashes is broken: nothing may be spent until a person has looked
+
+`client.refusal.Refused` is not here: it never leaves a site.
+"""
+
+from collections.abc import Sequence
+
+
+class SilosynthError(Exception):
+    """The root: everything this package raises on purpose."""
+
+
+class InvalidInput(SilosynthError):
+    """What a person gave is wrong. The text says where, what was expected, and what to do."""
+
+
+class InvalidStudy(InvalidInput):
+    """A study file does not say what it must."""
+
+
+class InvalidData(InvalidInput):
+    """A table does not hold what its schema promises. Never quotes a value."""
+
+
+class MalformedFrame(SilosynthError):
+    """Bytes that are not a message of this format and version."""
+
+
+class NotPossible(SilosynthError):
+    """A request this version cannot serve."""
+
+
+class QuorumLost(SilosynthError):
+    """Too few sites answered."""
+
+
+class StudyRefused(SilosynthError):
+    """At least one site declined a task."""
+
+    def __init__(self, refusals: Sequence[tuple[str, str]]) -> None:
+        said = "; ".join(f"site {site}: {reason}" for site, reason in refusals)
+        super().__init__(f"the study was refused. {said}")
+        self.refusals = tuple(refusals)
+
+
+class Tampered(SilosynthError):
+    """A record that must never change has changed."""

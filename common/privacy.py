@@ -1,0 +1,94 @@
+"""Privacy events as data, and the one number that prices them.
+
+An event says what a mechanism did to the units, completely enough to price it without reading the code that did it
+(the idea is dp_accounting's DpEvent). Events are compared, hashed, written to ledgers and certificates; they are never
+executed. Compatibility rule: an event is never redefined and never removed; an unknown event makes a ledger unreadable,
+it is not skipped.
+
+Everything released is an integer vector plus discrete Gaussian noise on the full batch, so every event is mu-GDP (Dong,
+Roth, Su 2019) and a whole history is priced by the exact rational mu^2 = sum of the events' mu^2.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import TypeAlias
+
+from silosynth.common.errors import SilosynthError
+
+
+class View(StrEnum):
+    """Whom a price is computed against."""
+
+    AGGREGATE = "aggregate"
+    """Everybody who sees only totals: needs secure sums and at most `colluders` corrupt members."""
+
+    LOCAL = "local"
+    """Everybody else in collusion, or secure sums broken: what a site's own noise alone promises."""
+
+
+class Unpriced(SilosynthError):
+    """An event whose price is not finite, where a finite one is needed."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """One noisy sum.
+
+    Formal guarantee: let the integer query have L2 sensitivity D for adding or removing one unit, and let each site add
+    discrete Gaussian noise of parameter sigma_i with sigma_i^2 >= (multiplier * D)^2 / shares + 4. Then the sum over at
+    least `shares` honest sites is 1/multiplier-GDP up to 2^-40 in delta (discrete Gaussian as post-processing of
+    N(0, sigma^2 - 4): corollary of Peikert 2010 and Genise et al. 2020; sums over sites: Kairouz, Liu, Steinke 2021), and
+    one site's own answer is sqrt(shares)/multiplier-GDP.
+    """
+
+    multiplier: Fraction
+    shares: int
+
+    def __post_init__(self) -> None:
+        if self.multiplier <= 0 or self.shares < 1:
+            raise ValueError("multiplier and shares must be positive")
+
+
+@dataclass(frozen=True)
+class NoPrivacy:
+    """A release without noise. Only simulations make one; no finite budget covers it."""
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """`event`, `count` times, each chosen adaptively on the results so far."""
+
+    count: int
+    event: "Event"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError("count must be positive")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """All of `events`, in any order, each chosen adaptively on the results so far."""
+
+    events: "tuple[Event, ...]"
+
+
+Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed
+
+
+def mu_squared(event: Event, view: View) -> Fraction:
+    """Exact mu^2 of an event. Raises Unpriced for NoPrivacy.
+
+    Composition: mu^2 adds, also adaptively (Dong, Roth, Su 2019, corollary 2), and stopping on its sum is a valid
+    filter (Smith, Thakurta 2022).
+    """
+    match event:
+        case Gaussian(multiplier, shares):
+            return (1 if view is View.AGGREGATE else shares) / multiplier**2
+        case Repeated(count, inner):
+            return count * mu_squared(inner, view)
+        case Composed(events):
+            return sum((mu_squared(inner, view) for inner in events), Fraction(0))
+        case NoPrivacy():
+            raise Unpriced("a release without noise has no finite price")

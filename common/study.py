@@ -1,0 +1,106 @@
+"""A study: the whole agreement, word for word, that a coordinator proposes and every site approves.
+
+`Study` is the value; common/study_file.py reads and writes it as TOML. Two studies that differ in anything that matters
+have different digests; what a person signs is the digest.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from silosynth.common.schema import Schema
+
+FORMAT = 1
+
+
+class Trust(StrEnum):
+    """Who must be trusted for the study's epsilon."""
+
+    SECURE_SUM = "secure-sum"
+    """Sites share the noise of each sum: nobody but `colluders` members may see less than a total."""
+
+    LOCAL = "local"
+    """Every site adds all of the noise itself: nobody is trusted, the totals are noisier."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the study may cost a unit, against everybody who sees totals. `epsilon` inf is for simulations only."""
+
+    epsilon: float
+    delta: float
+    colluders: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A site of the roster. `capacity`: public upper bound on the rows it answers with, declared by the site."""
+
+    name: str
+    capacity: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """`repeats` noisy sums of one kind at one noise multiplier (None: without noise, simulations only)."""
+
+    kind: str
+    repeats: int
+    multiplier: Fraction | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """The whole agreement. `plan` and `roster` are empty until plan.resolve() has fixed them."""
+
+    name: str
+    schema: Schema
+    budget: Budget
+    target: str | None = None
+    unit: str | None = None
+    holdout: float = 0.2
+    engine: str = "autoregressive"
+    trust: Trust = Trust.SECURE_SUM
+    rows: int | None = None
+    max_rows_per_unit: int = 64
+    settings: tuple[tuple[str, float], ...] = ()  # the engine's hyper-parameters that differ from its defaults, by name
+    roster: tuple[Member, ...] = ()
+    plan: tuple[Step, ...] = ()
+    purpose: str = field(default="", compare=True)
+
+    @property
+    def shares(self) -> int:
+        """Honest sites that a total's noise is calibrated for: all members less the colluders, or 1 without trust."""
+        return len(self.roster) - self.budget.colluders if self.trust is Trust.SECURE_SUM else 1
+
+    @property
+    def releases(self) -> int:
+        """Sums in the whole plan."""
+        return sum(step.repeats for step in self.plan)
+
+    def step_of(self, release: int) -> Step:
+        """The plan step that release number `release`, from 0, belongs to. Raises IndexError outside the plan."""
+        if release >= 0:
+            for step in self.plan:
+                if release < step.repeats:
+                    return step
+                release -= step.repeats
+        raise IndexError("release outside the plan")
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed: JSON with sorted keys, numbers in their shortest exact form, format number first."""
+        return f"silosynth/study/{FORMAT}\n{json.dumps(asdict(self), sort_keys=True, default=_plain)}".encode()
+
+    @property
+    def digest(self) -> str:
+        """Identity of the study: SHA-256 of its canonical bytes, in hex."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    raise TypeError(f"not part of a study: {type(value).__name__}")

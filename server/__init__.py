@@ -1,0 +1,1 @@
+"""What runs at the coordinator: steering, summing, learning, publishing. It never imports client."""
