@@ -1,0 +1,228 @@
+"""Bytes <-> messages. The only (de)serialiser between coordinator and site; it moves values and decides nothing.
+
+Rules, each named where it is checked:
+  W1  a frame begins with the magic, the format number and its type, and carries nothing after its last field;
+  W2  every length is compared with `Limits` and with the bytes that are left before anything is allocated or parsed;
+  W3  a value has one encoding, and a frame that decodes re-encodes to itself, so hashes of frames are hashes of values;
+  W4  whatever the bytes, decoding raises MalformedFrame and nothing else.
+
+Layout (little-endian; `text` = u8 length + ASCII, `ints` = u32 count + int64 values):
+  both     "SILO" | u16 format | u8 type | study 32 bytes | u32 release | u32 attempt | nonce 16 bytes | body
+  request  kind text | u16 lists, each ints | tensor: u32 count + float32 values, all finite
+  reply    u8 0 | receipt text | vector ints     or     u8 1 | receipt text | refusal text
+"""
+
+import hashlib
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silosynth.common.arrays import Vector
+from silosynth.common.engine import Parts
+from silosynth.common.errors import MalformedFrame
+
+FORMAT: Final = 1
+NONCE_BYTES: Final = 16
+
+_MAGIC: Final = b"SILO"
+_REQUEST: Final = 1
+_REPLY: Final = 2
+_HEAD: Final = struct.Struct("<4sHB32sII16s")
+_NONCE_AT: Final = _HEAD.size - NONCE_BYTES
+_U8: Final = struct.Struct("<B")
+_U16: Final = struct.Struct("<H")
+_U32: Final = struct.Struct("<I")
+_PRINTABLE: Final = re.compile(rb"[ -~]*")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most a frame may hold."""
+
+    frame_bytes: int = 192 << 20
+    text_bytes: int = 128
+    lists: int = 4096
+    list_values: int = 1 << 20
+    """Integers in all lists of a request together."""
+    tensor_values: int = 1 << 24
+    vector_values: int = 1 << 24
+
+
+LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task for one site. `study` is the digest in hex; `nonce` is fresh for each recipient and each sending."""
+
+    study: str
+    release: int
+    attempt: int
+    nonce: bytes
+    parts: Parts
+
+    @property
+    def context(self) -> bytes:
+        """SHA-256 over everything but the nonce, 32 bytes: the same for all sites and for every repetition."""
+        frame = encode_request(self)
+        return hashlib.sha256(frame[:_NONCE_AT] + frame[_HEAD.size :]).digest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One site's answer: a vector or a refusal, never both. `receipt` is the head of the site's ledger after it."""
+
+    study: str
+    release: int
+    attempt: int
+    nonce: bytes
+    vector: Vector | None = field(repr=False)
+    refusal: str | None
+    receipt: str
+
+
+def encode_request(request: Request) -> bytes:
+    """The frame of a request. Raises MalformedFrame where a field is out of range."""
+    parts = request.parts
+    if len(parts.lists) > LIMITS.lists or sum(map(len, parts.lists)) > LIMITS.list_values:
+        raise MalformedFrame("too many integers in lists")
+    body = [_head(_REQUEST, request), _text(parts.kind), _U16.pack(len(parts.lists)), *map(_ints, parts.lists)]
+    return _joined([*body, _floats(parts.tensor)])
+
+
+def decode_request(frame: bytes) -> Request:
+    """The request in a frame. Raises MalformedFrame."""
+    reader = _Reader(frame)
+    study, release, attempt, nonce = reader.head(_REQUEST)
+    kind = reader.text()
+    lists: list[tuple[int, ...]] = []
+    left = LIMITS.list_values
+    for _ in range(reader.count(_U16, LIMITS.lists)):
+        values = reader.array("<i8", left)
+        left -= values.size
+        lists.append(tuple(values.tolist()))
+    tensor = reader.array("<f4", LIMITS.tensor_values).astype(np.float32)
+    reader.end()
+    if not np.isfinite(tensor).all():
+        raise MalformedFrame("a tensor must be finite")
+    return Request(study, release, attempt, nonce, Parts(kind, tuple(lists), tensor))
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The frame of a reply. Raises MalformedFrame where a field is out of range."""
+    head = _head(_REPLY, reply)
+    match reply.vector, reply.refusal:
+        case np.ndarray() as vector, None:
+            return _joined([head, _U8.pack(0), _text(reply.receipt), _vector(vector)])
+        case None, str(refusal):
+            return _joined([head, _U8.pack(1), _text(reply.receipt), _text(refusal)])
+        case _:
+            raise MalformedFrame("a reply holds either a vector or a refusal")
+
+
+def decode_reply(frame: bytes) -> Reply:
+    """The reply in a frame. Raises MalformedFrame."""
+    reader = _Reader(frame)
+    study, release, attempt, nonce = reader.head(_REPLY)
+    refused = reader.count(_U8, 1)
+    receipt = reader.text()
+    refusal, vector = (reader.text(), None) if refused else (None, reader.array("<i8", LIMITS.vector_values))
+    reader.end()
+    return Reply(study, release, attempt, nonce, None if vector is None else vector.astype(np.int64), refusal, receipt)
+
+
+def _head(kind: int, message: Request | Reply) -> bytes:
+    if not _DIGEST.fullmatch(message.study) or len(message.nonce) != NONCE_BYTES:
+        raise MalformedFrame("a study is 64 hex digits, a nonce 16 bytes")
+    try:
+        study = bytes.fromhex(message.study)
+        return _HEAD.pack(_MAGIC, FORMAT, kind, study, message.release, message.attempt, message.nonce)
+    except struct.error as error:
+        raise MalformedFrame("release and attempt are unsigned 32-bit numbers") from error
+
+
+def _text(value: str) -> bytes:
+    data = value.encode("ascii", errors="replace")
+    if len(data) > LIMITS.text_bytes or data.decode() != value or not _PRINTABLE.fullmatch(data):
+        raise MalformedFrame("a text is at most 128 printable ASCII characters")
+    return _U8.pack(len(data)) + data
+
+
+def _ints(values: tuple[int, ...]) -> bytes:
+    try:
+        return _U32.pack(len(values)) + struct.pack(f"<{len(values)}q", *values)
+    except struct.error as error:
+        raise MalformedFrame("lists hold signed 64-bit integers") from error
+
+
+def _vector(values: Vector) -> bytes:
+    if values.dtype != np.int64 or values.ndim != 1 or values.size > LIMITS.vector_values:
+        raise MalformedFrame("a vector is one-dimensional int64 of bounded size")
+    return _U32.pack(values.size) + values.astype("<i8").tobytes()
+
+
+def _floats(values: NDArray[np.float32]) -> bytes:
+    if values.dtype != np.float32 or values.ndim != 1 or values.size > LIMITS.tensor_values:
+        raise MalformedFrame("a tensor is one-dimensional float32 of bounded size")
+    if not np.isfinite(values).all():
+        raise MalformedFrame("a tensor must be finite")
+    return _U32.pack(values.size) + values.astype("<f4").tobytes()
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    frame = b"".join(pieces)
+    if len(frame) > LIMITS.frame_bytes:
+        raise MalformedFrame("the frame is too long")
+    return frame
+
+
+class _Reader:
+    """Takes fields off the front of a frame; every method raises MalformedFrame and nothing else (W4)."""
+
+    def __init__(self, frame: bytes) -> None:
+        if len(frame) > LIMITS.frame_bytes:
+            raise MalformedFrame("the frame is too long")
+        self._frame = memoryview(frame)
+        self._at = 0
+
+    def _take(self, size: int) -> memoryview:
+        if size > len(self._frame) - self._at:
+            raise MalformedFrame("the frame ends early")
+        self._at += size
+        return self._frame[self._at - size : self._at]
+
+    def head(self, kind: int) -> tuple[str, int, int, bytes]:
+        """Study, release, attempt and nonce of a frame of type `kind` (W1)."""
+        magic, version, found, study, release, attempt, nonce = _HEAD.unpack(self._take(_HEAD.size))
+        if (magic, version, found) != (_MAGIC, FORMAT, kind):
+            raise MalformedFrame("not a message of this format and type")
+        return study.hex(), release, attempt, nonce
+
+    def count(self, field_of: struct.Struct, most: int) -> int:
+        """A number in [0, most] (W2)."""
+        (value,) = field_of.unpack(self._take(field_of.size))
+        if value > most:
+            raise MalformedFrame("a length is over its limit")
+        return int(value)
+
+    def text(self) -> str:
+        """Printable ASCII."""
+        data = bytes(self._take(self.count(_U8, LIMITS.text_bytes)))
+        if not _PRINTABLE.fullmatch(data):
+            raise MalformedFrame("a text is not printable ASCII")
+        return data.decode("ascii")
+
+    def array(self, dtype: str, most: int) -> NDArray[Any]:
+        """At most `most` numbers, as a view of the frame: nothing is allocated for a length alone (W2)."""
+        size = self.count(_U32, most)
+        return np.frombuffer(self._take(size * np.dtype(dtype).itemsize), dtype=dtype)
+
+    def end(self) -> None:
+        """Nothing may follow (W1)."""
+        if self._at != len(self._frame):
+            raise MalformedFrame("bytes after the end of the message")
