@@ -49,29 +49,33 @@ class Layout(Protocol):
     """How rows fall into the cells of a histogram. Pure: knows the schema and the task, never the site."""
 
     @property
-    def size(self) -> int:
-        """Cells in all."""
-        ...
-
-    @property
-    def groups(self) -> int:
-        """Tables measured together: each row falls into one cell of each."""
+    def offsets(self) -> Index:
+        """Where each table begins in the vector, and its end: shape (groups + 1,), rising from 0 to the vector's size."""
         ...
 
     def cells(self, codes: Codes) -> Index:
-        """The cell of each row in each table, shape (rows, groups), values in [0, size); tables do not share cells."""
+        """The cell of each row in each table, shape (rows, groups): [r, g] lies in [offsets[g], offsets[g + 1])."""
         ...
 
 
 class Terms(Protocol):
-    """Per-row vectors g_r of one micro-batch, dense or in closed form (never materialised)."""
+    """Per-row vectors g_r of one micro-batch, dense or in closed form (never materialised), on an integer grid.
+
+    Contract, on which exactness and the privacy bound rest. For weights w_r >= 0 there are integer vectors q_r with
+    |q_r|_2 <= scale.SUM_GRID * w_r * sqrt(squared_norms()[r]), each a function of its own row, of w_r and of public values
+    only, and `weighted_sum(w)` is exactly their sum. A closed form keeps it by rounding one factor of each outer product
+    to the grid before norms are taken and truncating the other, weighted, factor towards zero:
+    q = alpha (x) trunc(w * delta * 2^s) with alpha = rint(a * 2^p), p + s = scale.SUM_GRID_BITS and norms taken of
+    alpha / 2^p. All factors and products are integers below 2^53, so float64 matrix products add them without rounding,
+    in any order.
+    """
 
     def squared_norms(self) -> Real:
         """|g_r|^2 in float64, shape (slots,); not finite where g_r is not finite."""
         ...
 
     def weighted_sum(self, weights: Real) -> Real:
-        """Sum over r of weights[r] * g_r in float64, shape (size,); a row of weight 0 adds exactly 0, whatever it holds."""
+        """Sum of the q_r, integers in float64, shape (size,); a row of weight 0 adds exactly 0, whatever it holds."""
         ...
 
 

@@ -11,8 +11,12 @@ from fractions import Fraction
 HISTOGRAM_GRID = 5040
 """Grid units of one unit (person) in a histogram: divisible by 1..10, so that rows of a unit share it exactly."""
 
-SUM_GRID = 1 << 16
-"""Grid units of the clip norm in a clipped sum."""
+SUM_GRID_BITS = 30
+SUM_GRID = 1 << SUM_GRID_BITS
+"""Grid units of the clip norm in a clipped sum. Sums of up to 2^23 rows stay below 2^53: exact in float64."""
+
+MAX_CAPACITY = 1 << 23
+"""Most rows one site may put into a clipped sum."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,12 @@ def histogram_sensitivity(groups: int) -> Sensitivity:
     return Sensitivity(HISTOGRAM_GRID**2 * groups)
 
 
-def clipped_sum_sensitivity(size: int, capacity: int) -> Sensitivity:
-    """L2 sensitivity of a clipped sum of `size` coordinates over at most `capacity` rows, rounded once to integers.
+def clipped_sum_sensitivity() -> Sensitivity:
+    """A unit of k rows adds k integer vectors of norm <= grid / k each (engine.Terms): at most grid in L2, exactly.
 
-    With rows' vectors v_r of norm <= 1, weighted so that a unit's sum has norm <= 1, accumulated in float64:
-    |fl(S) - S|_2 <= gamma * sum_r |v_r| <= gamma * capacity with gamma = n u / (1 - n u), u = 2^-53, n = capacity + 8, for
-    any order of summation (Higham 2002, section 4.2); the same for the neighbour. Rounding two numbers that differ by x to
-    integers changes their difference by at most 1 a coordinate, sqrt(size) in L2. Hence
-    Delta <= grid * (1 + 2 gamma capacity + 2^-40) + sqrt(size); 2^-40 covers the relative error of norms and weights.
+    Other rows' vectors do not depend on it, sums are exact, so there is no slack for rounding.
     """
-    rounding = Fraction(capacity + 8, 2**53)
-    gamma = rounding / (1 - rounding)
-    slack = 2 * gamma * capacity + Fraction(1, 2**40)
-    bound = SUM_GRID * (1 + slack) + math.isqrt(size - 1) + 1
-    return Sensitivity(math.ceil(bound**2))
+    return Sensitivity(SUM_GRID**2)
 
 
 def site_variance(sensitivity: Sensitivity, multiplier: Fraction, shares: int) -> int:
