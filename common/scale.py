@@ -18,6 +18,9 @@ SUM_GRID = 1 << SUM_GRID_BITS
 MAX_CAPACITY = 1 << 23
 """Most rows one site may put into a clipped sum."""
 
+MICRO_BATCH = 1024
+"""Rows whose vectors are computed together, always exactly so many: the shape, and so the kernels, never depend on data."""
+
 
 @dataclass(frozen=True)
 class Sensitivity:
