@@ -1,0 +1,176 @@
+"""The coordinator's memory: what was absorbed, and the state after it. kill -9 at any point loses at most one round.
+
+Two files. `journal.jsonl` is for people and for the certificate: a head that binds the study, then one line for each
+absorbed release. `state.safetensors` is for going on: the engine's state after the last release, with that release's
+line in its header. Rules:
+  J1  the state is replaced first (temporary file, fsync, rename), then the line is appended and fsynced;
+  J2  so on loading the state is at most one line ahead: the missing or torn last line is written again from its header;
+  J3  anything else than that is damage, and is said, not repaired.
+The journal holds no noise and no row: totals are already private, and only their hashes are kept.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from silosynth.common.arrays import Vector
+from silosynth.common.errors import InvalidInput, Tampered
+from silosynth.common.privacy import View, mu_squared
+from silosynth.common.study import Study
+from silosynth.server.certificate import performed
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One absorbed release."""
+
+    release: int
+    kind: str
+    total: str
+    """SHA-256 of the total as little-endian int64, in hex."""
+    receipts: Mapping[str, str]
+    """Head of each site's ledger after its answer."""
+    seconds: float
+    mu_squared: str
+    """Spent so far against everybody who sees totals, an exact fraction; "none" where a release had no noise."""
+
+
+class Journal:
+    """The journal of one study in one folder. One process at a time."""
+
+    def __init__(self, folder: Path, study: Study, stamp: str) -> None:
+        """Open or begin. `stamp` says where noise comes from; a study does not change it half way.
+
+        Raises InvalidInput if the folder holds the journal of another study, Tampered if its files contradict themselves.
+        """
+        self._path = folder / "journal.jsonl"
+        self._state = folder / "state.safetensors"
+        self._study = study
+        self._head = {"format": FORMAT, "study": study.digest, "noise": stamp}
+        self._since = time.monotonic()
+        self._entries = self._read() if self._path.exists() else self._begin()
+
+    @property
+    def releases(self) -> int:
+        """Releases absorbed so far: the number of the next one."""
+        return len(self._entries)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every absorbed release, in order."""
+        return tuple(self._entries)
+
+    def load(self) -> Mapping[str, NDArray[Any]]:
+        """The engine's state after the last absorbed release; empty before the first."""
+        return safetensors.numpy.load_file(self._state) if self._entries else {}
+
+    def save(
+        self, kind: str, total: Vector, receipts: tuple[tuple[str, str], ...], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Absorb one release, durably (J1)."""
+        now = time.monotonic()
+        entry = Entry(
+            release=self.releases,
+            kind=kind,
+            total=hashlib.sha256(total.astype("<i8").tobytes()).hexdigest(),
+            receipts=dict(receipts),
+            seconds=round(now - self._since, 3),
+            mu_squared=_spent(self._study, self.releases + 1),
+        )
+        self._since = now
+        # safetensors stores strides it does not check: only contiguous arrays may reach it
+        arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        replace(self._state, safetensors.numpy.save(arrays, {"entry": _line(entry), "study": self._study.digest}))
+        self._append(entry)
+
+    def close(self) -> None:
+        """Forget the state: the study is published, nothing is left to go on with."""
+        self._state.unlink(missing_ok=True)
+
+    def _append(self, entry: Entry) -> None:
+        with self._path.open("ab") as file:
+            file.write(_line(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._entries.append(entry)
+
+    def _begin(self) -> list[Entry]:
+        if self._state.exists():
+            raise Tampered(f"{self._state} has no journal beside it: move the folder away and start again")
+        replace(self._path, json.dumps(self._head).encode() + b"\n")
+        return []
+
+    def _read(self) -> list[Entry]:
+        head, *lines = self._path.read_bytes().split(b"\n")
+        if _parsed(head) != self._head:
+            raise InvalidInput(
+                f"{self._path} belongs to another study, or to one with another source of noise: "
+                "resume it with the study, data, sites and options it was started with, or choose another folder"
+            )
+        torn = lines.pop() if lines else b""
+        entries = [Entry(**_parsed(line)) for line in lines]
+        ahead = self._ahead()
+        if ahead is not None and ahead.release == len(entries):  # J2
+            with self._path.open("r+b") as file:
+                file.truncate(self._path.stat().st_size - len(torn))
+            self._entries = entries
+            self._append(ahead)
+            return self._entries
+        finished = ahead is None and len(entries) == self._study.releases
+        if torn or not (finished or (ahead is None and not entries) or (ahead is not None and entries[-1:] == [ahead])):
+            raise Tampered(f"{self._path} and {self._state.name} contradict each other")  # J3
+        return entries
+
+    def _ahead(self) -> Entry | None:
+        if not self._state.exists():
+            return None
+        with safetensors.safe_open(self._state, framework="numpy") as file:
+            header = file.metadata() or {}
+        if header.get("study") != self._study.digest:
+            raise Tampered(f"{self._state} belongs to another study")
+        return Entry(**_parsed(header["entry"].encode()))
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is either the old one or the new one."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(asdict(entry), sort_keys=True)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise Tampered("a line of the journal is not JSON") from error
+    if not isinstance(value, dict):
+        raise Tampered("a line of the journal is not an object")
+    return value
+
+
+def _spent(study: Study, releases: int) -> str:
+    events = performed(study, releases)
+    return "none" if any(step.multiplier is None for step in study.plan) else str(mu_squared(events, View.AGGREGATE))
