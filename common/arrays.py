@@ -1,9 +1,12 @@
 """The array types that cross module borders, with their shape and meaning."""
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Codes: TypeAlias = NDArray[np.int32]
 """Fine cells of rows under a Schema, shape (rows, columns); column j holds values in [0, schema.sizes[j])."""
@@ -19,3 +22,6 @@ Real: TypeAlias = NDArray[np.float64]
 
 Weights: TypeAlias = NDArray[np.float32]
 """A flat vector of network parameters, shape (parameters,)."""
+
+Values: TypeAlias = "pd.Series[Any]"
+"""One column of a table: text, typed values, or values as they are published."""
