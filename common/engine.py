@@ -99,10 +99,10 @@ class Noised(Protocol):
 class Mechanism(Protocol):
     """The only source of noise at a site. It bounds every unit itself and remembers what it did.
 
-    No verb takes a sensitivity: it follows from what the verb bounded.
+    No verb takes a sensitivity: it follows from what the verb bounded. `multiplier` None asks for no noise: simulations only.
     """
 
-    def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction) -> Noised:
+    def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction | None) -> Noised:
         """Noisy counts over `layout`, in grid units of `scale.HISTOGRAM_GRID` a unit.
 
         Formal guarantee: a unit's rows weigh floor(grid / rows of the unit) each, so it moves every table by at most
@@ -110,7 +110,7 @@ class Mechanism(Protocol):
         """
         ...
 
-    def clipped_sum(self, units: Units, terms: TermsOf, *, multiplier: Fraction) -> Noised:
+    def clipped_sum(self, units: Units, terms: TermsOf, *, multiplier: Fraction | None) -> Noised:
         """Noisy sum of rows' vectors, each scaled to L2 norm <= 1 and weighted 1 / rows of its unit, on `scale`'s grid.
 
         Formal guarantee: see client/mechanism.py; the integer sensitivity is `scale.clipped_sum_sensitivity`.
