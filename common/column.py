@@ -22,6 +22,8 @@ SCALES = ("auto", "linear", "asinh")
 TIME_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
 """Seconds in a unit of a duration."""
 
+_FIRST_SECOND, _LAST_SECOND = -9214560000, 9214646399  # 1678-01-01 to 2261-12-31, what 64-bit nanoseconds can tell
+
 REVIEWABLE = ("min", "max", "codes", "missing", "special", "decimals")
 """What a draft can have taken from data, and a person must look at before a launch."""
 
@@ -73,6 +75,7 @@ class Column:
         object.__setattr__(self, "special", tuple(sorted(float(value) + 0.0 for value in self.special)))
         if not self.name.strip() or not self.name.isprintable():
             raise InvalidStudy(f"column name {self.name!r} is empty or holds control characters; name every column")
+        object.__setattr__(self, "missing", tuple(code for code in self.missing if code.strip()))  # blank always is
         self._check_words()
         self._check_numbers()
         if self.coded:
@@ -198,6 +201,10 @@ class Column:
             raise self._wrong("special", f"{twice} stands twice; keep one")
 
     def _check_lattice(self, key: str, value: float) -> None:
+        if self.kind in {Kind.DATE, Kind.DATETIME}:
+            seconds = value * (TIME_UNITS["days"] if self.kind is Kind.DATE else 1)
+            if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+                raise self._wrong(key, "must lie in the years 1678 to 2261")
         if self.per_unit == 1 and not value.is_integer():
             raise self._wrong(key, "must be a whole number")
         if self.decimals is not None and round(value, self.decimals) != value:

@@ -6,11 +6,12 @@ have different digests; what a person signs is the digest.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from silosynth.common.errors import InvalidStudy
 from silosynth.common.schema import Schema
 
 FORMAT = 1
@@ -33,6 +34,18 @@ class Budget:
     epsilon: float
     delta: float
     colluders: int
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:  # also true of NaN
+            raise InvalidStudy("[privacy] key 'epsilon': must be above 0; 1.0 is a sound first choice")
+        if not 0 < self.delta < 1:
+            raise InvalidStudy(
+                "[privacy] key 'delta': must lie between 0 and 1, well below one over the number of units"
+            )
+        if self.colluders < 0:
+            raise InvalidStudy("[privacy] key 'colluders': must not be negative; 1 is the least that protects a site")
+        object.__setattr__(self, "epsilon", float(self.epsilon))  # 1 and 1.0 are one budget, hence one digest
+        object.__setattr__(self, "delta", float(self.delta))
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,12 @@ class Study:
     settings: tuple[tuple[str, float], ...] = ()  # the engine's hyper-parameters that differ from its defaults, by name
     roster: tuple[Member, ...] = ()
     plan: tuple[Step, ...] = ()
-    purpose: str = field(default="", compare=True)
+    purpose: str = ""
+
+    def __post_init__(self) -> None:
+        # one form for each meaning, so that equal studies have equal digests
+        object.__setattr__(self, "holdout", float(self.holdout))
+        object.__setattr__(self, "settings", tuple(sorted((name, float(value)) for name, value in self.settings)))
 
     @property
     def shares(self) -> int:
@@ -91,7 +109,7 @@ class Study:
         raise IndexError("release outside the plan")
 
     def canonical(self) -> bytes:
-        """The bytes that are hashed: JSON with sorted keys, numbers in their shortest exact form, format number first."""
+        """The bytes that are hashed: format number, then JSON with sorted keys and numbers in their shortest form."""
         return f"silosynth/study/{FORMAT}\n{json.dumps(asdict(self), sort_keys=True, default=_plain)}".encode()
 
     @property
