@@ -99,7 +99,8 @@ class Noised(Protocol):
 class Mechanism(Protocol):
     """The only source of noise at a site. It bounds every unit itself and remembers what it did.
 
-    No verb takes a sensitivity: it follows from what the verb bounded. `multiplier` None asks for no noise: simulations only.
+    No verb takes a sensitivity: it follows from what the verb bounded. `multiplier` None asks for no noise, which only a
+    simulation's source of noise grants.
     """
 
     def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction | None) -> Noised:
