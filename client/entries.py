@@ -1,0 +1,277 @@
+"""What a ledger says, as values: records, their one JSON form, and the hash that chains them. Pure.
+
+An entry is `body`, one line of canonical JSON with the format number in it, bound to its place and to all before it:
+hash = SHA-256(domain, a text with format number | seq, 8 bytes big-endian | hash of the entry before, 32 bytes | body).
+Numbers in a body are integers or decimal strings, never floats. A record is decoded by a closed match: what is not
+known is Tampered, not skipped, because its price would be missing from the sum.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, TypeAlias
+
+from silosynth.client.refusal import Reason
+from silosynth.common.errors import Tampered
+from silosynth.common.privacy import Composed, Event, Gaussian, NoPrivacy, Repeated
+from silosynth.common.study import Study
+
+FORMAT: Final = 1
+ROOT: Final = bytes(32)
+"""The hash before the first entry."""
+
+_DOMAIN: Final = f"silosynth/ledger/{FORMAT}\n".encode()
+_RATIO: Final = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The first entry. `ledger`: 32 random hex digits, so that no two ledgers share a hash."""
+
+    ledger: str
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """`repeats` releases of one task kind, each an `event`."""
+
+    kind: str
+    repeats: int
+    event: Event
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A study was approved; all of its releases are paid for.
+
+    `delta` is a decimal string; `private` is false where the noise is a simulation's, which somebody can predict.
+    """
+
+    study: str
+    name: str
+    delta: str
+    private: bool
+    steps: tuple[PlannedStep, ...]
+
+    @classmethod
+    def of(cls, study: Study, *, private: bool) -> "Planned":
+        """The plan that a study states. Raises ValueError where its numbers are not those of an event."""
+        return cls(
+            study.digest,
+            study.name,
+            repr(study.budget.delta),
+            private,
+            tuple(
+                PlannedStep(
+                    step.kind,
+                    step.repeats,
+                    NoPrivacy() if step.multiplier is None else Gaussian(step.multiplier, study.shares),
+                )
+                for step in study.plan
+            ),
+        )
+
+    def event(self, first: int = 0) -> Event:
+        """Everything planned, from release number `first` on."""
+        left: list[Event] = []
+        for step in self.steps:
+            repeats = min(step.repeats, max(0, step.repeats - first))
+            first -= step.repeats
+            if repeats:
+                left.append(Repeated(repeats, step.event))
+        return Composed(tuple(left))
+
+    def step_of(self, release: int) -> PlannedStep | None:
+        """The step that a release belongs to, None outside the plan."""
+        for step in self.steps:
+            if 0 <= release < step.repeats:
+                return step
+            release -= step.repeats
+        return None
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A release is about to be computed. `context`: the request's hash in hex. Attempt 0 is in the plan's price."""
+
+    study: str
+    release: int
+    attempt: int
+    context: str
+    event: Event
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A release was computed and may be sent. `payload`: SHA-256 of its bytes, in hex; `size`: its integers."""
+
+    study: str
+    release: int
+    attempt: int
+    payload: str
+    octets: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A request was refused. `study` is empty where the site does not know it."""
+
+    study: str
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Voided:
+    """A study was closed before its end: planned releases that were never reserved are credited back."""
+
+    study: str
+
+
+@dataclass(frozen=True)
+class Receipted:
+    """What the site was shown at the end of a study, by its SHA-256 in hex."""
+
+    study: str
+    shown: str
+
+
+Record: TypeAlias = Opened | Planned | Reserved | Committed | Declined | Voided | Receipted
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record in its place. `at`: UTC time in ISO 8601, for people; nothing is decided by it."""
+
+    seq: int
+    at: str
+    record: Record
+    hash: str
+
+
+def chained(seq: int, before: bytes, body: str) -> bytes:
+    """The hash of an entry, 32 bytes."""
+    return hashlib.sha256(_DOMAIN + seq.to_bytes(8, "big") + before + body.encode()).digest()
+
+
+def write(at: str, record: Record) -> str:
+    """The body of an entry."""
+    return json.dumps({"format": FORMAT, "at": at} | _raw(record), sort_keys=True, separators=(",", ":"))
+
+
+def read(seq: int, body: str, digest: bytes) -> Entry:
+    """The entry that `write` wrote. Raises Tampered for anything else, also for another spelling of the same."""
+    try:
+        raw = json.loads(body)
+        at = raw.pop("at")
+        if raw.pop("format") != FORMAT:
+            raise Tampered(f"ledger entry {seq} is of another format than {FORMAT}")
+        record = _record(raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Tampered(f"ledger entry {seq} cannot be read") from error
+    if write(at, record) != body:
+        raise Tampered(f"ledger entry {seq} is not in canonical form")
+    return Entry(seq, at, record, digest.hex())
+
+
+def _raw(record: Record) -> dict[str, Any]:  # noqa: PLR0911  # one return a kind
+    match record:
+        case Opened(ledger):
+            return {"kind": "open", "ledger": ledger}
+        case Planned(study, name, delta, private, steps):
+            rows = [[step.kind, step.repeats, event_to_json(step.event)] for step in steps]
+            about = {"study": study, "name": name, "delta": delta, "private": private}
+            return about | {"kind": "plan", "steps": rows}
+        case Reserved(study, release, attempt, context, event):
+            place = {"study": study, "release": release, "attempt": attempt}
+            return place | {"kind": "reserve", "context": context, "event": event_to_json(event)}
+        case Committed(study, release, attempt, payload, octets, size):
+            place = {"study": study, "release": release, "attempt": attempt}
+            return place | {"kind": "commit", "payload": payload, "bytes": octets, "size": size}
+        case Declined(study, reason):
+            return {"kind": "refuse", "study": study, "reason": reason.value}
+        case Voided(study):
+            return {"kind": "void", "study": study}
+        case Receipted(study, shown):
+            return {"kind": "receipt", "study": study, "shown": shown}
+
+
+def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
+    match raw:
+        case {"kind": "open", "ledger": str(ledger)}:
+            return Opened(ledger)
+        case {
+            "kind": "plan",
+            "study": str(study),
+            "name": str(name),
+            "delta": str(delta),
+            "private": bool(private),
+            "steps": list(rows),
+        }:
+            return Planned(study, name, delta, private, tuple(_step(row) for row in rows))
+        case {
+            "kind": "reserve",
+            "study": str(study),
+            "release": int(release),
+            "attempt": int(attempt),
+            "context": str(context),
+            "event": event,
+        }:
+            return Reserved(study, release, attempt, context, event_from_json(event))
+        case {
+            "kind": "commit",
+            "study": str(study),
+            "release": int(release),
+            "attempt": int(attempt),
+            "payload": str(payload),
+            "bytes": int(octets),
+            "size": int(size),
+        }:
+            return Committed(study, release, attempt, payload, octets, size)
+        case {"kind": "refuse", "study": str(study), "reason": str(reason)}:
+            return Declined(study, Reason(reason))
+        case {"kind": "void", "study": str(study)}:
+            return Voided(study)
+        case {"kind": "receipt", "study": str(study), "shown": str(shown)}:
+            return Receipted(study, shown)
+        case _:
+            raise ValueError("not a record")
+
+
+def _step(row: object) -> PlannedStep:
+    match row:
+        case [str(kind), int(repeats), event] if repeats > 0:
+            return PlannedStep(kind, repeats, event_from_json(event))
+        case _:
+            raise ValueError("not a planned step")
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """An event as JSON values: a multiplier is the ratio "numerator/denominator" in lowest terms."""
+    match event:
+        case Gaussian(multiplier, shares):
+            ratio = f"{multiplier.numerator}/{multiplier.denominator}"
+            return {"event": "gaussian", "multiplier": ratio, "shares": shares}
+        case NoPrivacy():
+            return {"event": "no-privacy"}
+        case Repeated(count, inner):
+            return {"event": "repeated", "count": count, "of": event_to_json(inner)}
+        case Composed(events):
+            return {"event": "composed", "of": [event_to_json(inner) for inner in events]}
+
+
+def event_from_json(raw: object) -> Event:
+    """The event that `event_to_json` wrote. Raises ValueError for anything else."""
+    match raw:
+        case {"event": "gaussian", "multiplier": str(ratio), "shares": int(shares)} if found := _RATIO.fullmatch(ratio):
+            return Gaussian(Fraction(int(found[1]), int(found[2])), shares)
+        case {"event": "no-privacy"}:
+            return NoPrivacy()
+        case {"event": "repeated", "count": int(count), "of": inner}:
+            return Repeated(count, event_from_json(inner))
+        case {"event": "composed", "of": list(events)}:
+            return Composed(tuple(event_from_json(inner) for inner in events))
+        case _:
+            raise ValueError("not an event")

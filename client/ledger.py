@@ -1,0 +1,284 @@
+"""A site's durable memory of what it spent: one file for its whole patient base, read by `site ledger`.
+
+Entries are chained by hashes and only ever appended: client/entries.py says how, client/books.py what may follow what.
+Every charge is on disk before rows are read; a payload and its commit are on disk, in one transaction, before anything
+is sent. Check and append happen under one lock of the database, so neither two studies nor two processes can race over
+a cap. What this process knows, it knows from disk: before anything else it reads what was appended since, its own
+entries included. A process that dies anywhere loses no charge, doubles none, and has sent nothing uncommitted.
+
+The chain shows edits. It cannot show that the whole file was replaced by an older one: only receipts elsewhere can.
+
+For the command line: `listing(path)` gives the verified entries of a ledger that may be in use.
+"""
+
+import hashlib
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from silosynth.client.books import Books, Spending
+from silosynth.client.entries import (
+    ROOT,
+    Committed,
+    Declined,
+    Entry,
+    Opened,
+    Planned,
+    Receipted,
+    Record,
+    Reserved,
+    Voided,
+    chained,
+    read,
+    write,
+)
+from silosynth.client.refusal import Reason
+from silosynth.common.errors import InvalidInput, Tampered
+from silosynth.common.privacy import View
+
+_BUSY_S: Final = 30.0
+
+# AUTOINCREMENT makes SQLite itself remember the highest seq, so a cut tail shows. The outbox is not part of the chain:
+# it holds the bytes of each study's newest commit, whose hash is.
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS entries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, before BLOB NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL UNIQUE
+);
+CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
+    json_extract(body, '$.kind'), json_extract(body, '$.study'),
+    coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0)
+) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void');
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries
+    WHEN NEW.seq <= (SELECT max(seq) FROM entries) BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TABLE IF NOT EXISTS outbox (
+    study TEXT PRIMARY KEY, release INTEGER NOT NULL, attempt INTEGER NOT NULL, payload BLOB NOT NULL
+);
+"""
+
+Check = Callable[[Spending], None]
+"""Raises Refused where a policy does not cover what would have been spent."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A committed payload, and the hash of the entry that committed it."""
+
+    payload: bytes = field(repr=False)
+    receipt: str
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Ledger:
+    """The ledger at a path, created where there is none. Every method raises Tampered on a broken chain."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], str] = _now) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._books = Books()
+        self._head = ROOT
+        self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            with _intact():
+                self._prepare()
+            with self._transaction(writing=True):
+                if self._books.seq == 0:
+                    self._append(Opened(secrets.token_hex(16)))
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file. Nothing is lost without it."""
+        self._db.close()
+
+    def plan(self, planned: Planned, check: Check) -> None:
+        """Pay for a whole study, once: the same plan again costs nothing.
+
+        Raises Refused, by `check` over a cap, or where the study is planned otherwise or closed.
+        """
+        with self._transaction(writing=True):
+            if not self._books.is_planned(planned):
+                check(self._books.after(planned))
+                self._append(planned)
+
+    def reserve(self, wanted: Reserved, check: Check) -> None:
+        """Have a release paid for on disk. A reservation that was not committed stands, and costs nothing again.
+
+        Raises Refused where it is not the planned event, out of order, reserved for another request or, if it is a
+        retry, by `check`.
+        """
+        with self._transaction(writing=True):
+            if not self._books.is_reserved(wanted):
+                check(self._books.after(wanted))
+                self._append(wanted)
+
+    def commit(self, study: str, release: int, attempt: int, payload: bytes, size: int) -> Kept:
+        """Keep the payload of the newest reservation, for ever by its hash and until the next commit by its bytes.
+
+        Returns what may be sent: what is on disk. If another process was first, that is its payload, not this one.
+        """
+        with self._transaction(writing=True):
+            self._books.reserved(study, release, attempt)
+            if self._books.account(study).is_answered:
+                return self._kept(study)
+            digest = hashlib.sha256(payload).hexdigest()
+            receipt = self._append(Committed(study, release, attempt, digest, len(payload), size))
+            row = (study, release, attempt, payload)
+            self._db.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?)", row)
+        return Kept(payload, receipt)
+
+    def recall(self, study: str, release: int, attempt: int, context: str) -> Kept | None:
+        """The newest committed payload of a study, if it answered exactly this request."""
+        with self._transaction(writing=False):
+            account = self._books.accounts.get(study)
+            if account is None or account.answer is None:
+                return None
+            asked = account.answer.reserved
+            if (asked.release, asked.attempt, asked.context) != (release, attempt, context):
+                return None
+            return self._kept(study)
+
+    def refuse(self, study: str, reason: Reason) -> str:
+        """Write down a refusal; the hash of its entry."""
+        with self._transaction(writing=True):
+            return self._append(Declined(study, reason))
+
+    def void(self, study: str) -> None:
+        """Close a study for ever; planned releases that were never reserved are credited back.
+
+        Formal guarantee: what was reserved stays charged, whether it was sent or not, so the sum of what can have left
+        never exceeds what was charged; a sum of mu^2 may stop adaptively (Smith, Thakurta 2022).
+        """
+        with self._transaction(writing=True):
+            self._books.account(study)
+            self._append(Voided(study))
+
+    def receipt(self, study: str, shown: str) -> None:
+        """Write down the SHA-256, in hex, of what the site was shown at the end of a study."""
+        with self._transaction(writing=True):
+            self._append(Receipted(study, shown))
+
+    def spent(self, view: View) -> Fraction:
+        """Exact mu^2 of everything paid for so far, by all studies."""
+        with self._transaction(writing=False):
+            return self._books.lifetime.within(view)
+
+    def refusals(self, study: str) -> int:
+        """Requests of a study refused so far; of studies that are not known, under the empty name."""
+        with self._transaction(writing=False):
+            return self._books.refusals.get(study, 0)
+
+    @property
+    def head(self) -> str:
+        """The hash of the newest entry, in hex."""
+        with self._transaction(writing=False):
+            return self._head.hex()
+
+    def verify(self) -> int:
+        """Walk the whole chain again; the number of entries. Opening a ledger does the same."""
+        with self._transaction(writing=False):
+            entries = _audited(self._db)
+            if entries[-1].hash != self._head.hex():
+                raise Tampered("the ledger is not the one that was opened")
+        return len(entries)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, verified, in order."""
+        with self._transaction(writing=False):
+            return iter(_audited(self._db))
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[None]:
+        with self._lock, _intact():
+            self._db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            try:
+                self._catch_up()
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _catch_up(self) -> None:
+        for entry in _walk(self._db, self._books.seq, self._head):
+            self._books.fold(entry)
+            self._head = bytes.fromhex(entry.hash)
+
+    def _append(self, record: Record) -> str:
+        seq, body = self._books.seq + 1, write(self._clock(), record)
+        digest = chained(seq, self._head, body)
+        self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (seq, self._head, body, digest))
+        return digest.hex()
+
+    def _kept(self, study: str) -> Kept:
+        answer = self._books.accounts[study].answer
+        row = self._db.execute("SELECT payload FROM outbox WHERE study = ?", (study,)).fetchone()
+        if answer is None or row is None or hashlib.sha256(row[0]).hexdigest() != answer.committed.payload:
+            raise Tampered("the outbox does not hold what the ledger committed")
+        return Kept(row[0], answer.receipt)
+
+
+def listing(path: Path) -> tuple[Entry, ...]:
+    """The verified entries of a ledger, which may be in use. Raises InvalidInput where there is none, Tampered."""
+    if not path.is_file():
+        raise InvalidInput(
+            f"{path}: there is no ledger. Give the ledger.sqlite of a site, e.g. sites/NAME/ledger.sqlite"
+        )
+    with _intact(), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=_BUSY_S, uri=True)) as db:
+        return tuple(_audited(db))
+
+
+def _audited(db: sqlite3.Connection) -> list[Entry]:
+    """All entries, checked from the first on: the chain, and that each may follow those before it."""
+    books, entries = Books(), []
+    for entry in _walk(db, 0, ROOT):
+        books.fold(entry)
+        entries.append(entry)
+    return entries
+
+
+def _walk(db: sqlite3.Connection, seq: int, head: bytes) -> Iterator[Entry]:
+    """Entries after number `seq`, whose hash is `head`. Raises Tampered where the chain does not hold."""
+    rows = db.execute("SELECT seq, before, body, hash FROM entries WHERE seq >= ? ORDER BY seq", (seq,))
+    if seq:
+        known = next(rows, None)
+        if known is None or (known[0], known[3]) != (seq, head):
+            raise Tampered(f"ledger entry {seq} is not the one that was read before")
+    for found, before, body, digest in rows:
+        if (found, before, digest) != (seq + 1, head, chained(seq + 1, head, str(body))):
+            raise Tampered(f"ledger entry {seq + 1} does not continue the chain")
+        yield read(found, body, digest)
+        seq, head = found, digest
+    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
+    if last != seq:
+        raise Tampered(f"the ledger ends at entry {seq}, but entry {last} was written")
+
+
+@contextmanager
+def _intact() -> Iterator[None]:
+    """SQLite's own findings of damage, as Tampered; a full disk or a lock that never opens stays what it is."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) in (sqlite3.DatabaseError, sqlite3.IntegrityError):
+            raise Tampered("the ledger file is damaged") from error
+        raise

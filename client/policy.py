@@ -1,0 +1,184 @@
+"""What a site allows. Written by the owner of the data; it outranks every study, and what it does not allow is refused.
+
+client/policy_file.py reads and writes it. Caps are compared as exact mu^2. None covers a release without noise: only a
+policy made in code, by a simulation, can let one out.
+"""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Protocol
+
+from silosynth.client.books import Price, Spending, price
+from silosynth.client.entries import Planned
+from silosynth.client.refusal import Reason, Refused
+from silosynth.common.accounting import epsilon, mu_squared_for
+from silosynth.common.privacy import View
+from silosynth.common.study import Study, Trust
+
+
+class Rule(Protocol):
+    """One thing a site insists on."""
+
+    def check(self, study: Study) -> None:
+        """Return if the study keeps the rule; raise Refused if not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The study is one that a person has read and listed."""
+
+    studies: frozenset[str]
+
+    def check(self, study: Study) -> None:
+        """See Rule."""
+        if study.digest not in self.studies:
+            raise Refused(Reason.NOT_APPROVED)
+
+
+@dataclass(frozen=True)
+class KnownEngine:
+    """The engine is allowed."""
+
+    engines: frozenset[str]
+
+    def check(self, study: Study) -> None:
+        """See Rule."""
+        if study.engine not in self.engines:
+            raise Refused(Reason.ENGINE_NOT_ALLOWED)
+
+
+@dataclass(frozen=True)
+class LeastSites:
+    """Enough sites, with names of their own, are on the roster."""
+
+    least: int
+
+    def check(self, study: Study) -> None:
+        """See Rule."""
+        names = {member.name for member in study.roster}
+        if len(names) < max(self.least, len(study.roster)):
+            raise Refused(Reason.TOO_FEW_SITES)
+
+
+@dataclass(frozen=True)
+class HonestFloor:
+    """Enough honest sites share the noise of a sum. Every site knows its own noise: one colluder is counted."""
+
+    least: int
+
+    def check(self, study: Study) -> None:
+        """See Rule. Nothing to ask where nobody is trusted and nothing is shared."""
+        if study.trust is Trust.SECURE_SUM and (study.budget.colluders < 1 or study.shares < max(self.least, 1)):
+            raise Refused(Reason.FLOOR_TOO_LOW)
+
+
+@dataclass(frozen=True)
+class HonestPlan:
+    """The plan costs no more than the epsilon that the study states, which is what a person has read."""
+
+    def check(self, study: Study) -> None:
+        """See Rule. A study of infinite epsilon states no price; whether it may run at all is for the caps to say."""
+        if not study.plan:
+            raise Refused(Reason.BAD_PLAN)
+        budget, cost = study.budget, price(Planned.of(study, private=True).event())
+        if budget.epsilon < math.inf and (
+            cost.noiseless or cost.aggregate > mu_squared_for(budget.epsilon, budget.delta)
+        ):
+            raise Refused(Reason.BAD_PLAN)
+
+
+@dataclass(frozen=True)
+class Cap:
+    """The most that may be spent in one view: epsilon at delta, enforced as exact mu^2, rounded down."""
+
+    epsilon: float
+    delta: float
+
+    @cached_property
+    def mu_squared(self) -> Fraction:
+        """The cap as a price."""
+        return mu_squared_for(self.epsilon, self.delta)
+
+    @classmethod
+    def covering(cls, mu_squared: Fraction, delta: float) -> "Cap":
+        """A cap that covers a price and hardly more."""
+        cap = cls(epsilon(mu_squared, delta), delta)
+        while cap.mu_squared < mu_squared:
+            cap = cls(cap.epsilon * (1 + 1e-6) + 1e-9, delta)
+        return cap
+
+
+@dataclass(frozen=True)
+class Caps:
+    """A cap for each view; where there is none, nothing may be spent."""
+
+    aggregate: Cap | None = None
+    local: Cap | None = None
+
+    def check(self, spent: Price, reason: Reason) -> None:
+        """Raise Refused(reason) where `spent` is over a cap."""
+        for view, cap in ((View.AGGREGATE, self.aggregate), (View.LOCAL, self.local)):
+            if spent.within(view) > (cap.mu_squared if cap else 0):
+                raise Refused(reason)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything a site insists on. Without arguments it allows nothing."""
+
+    studies: frozenset[str] = frozenset()
+    engines: frozenset[str] = frozenset()
+    least_sites: int = 3
+    least_floor: int = 2
+    lock_out_after: int = 100
+    study_caps: Caps = field(default_factory=Caps)
+    lifetime_caps: Caps = field(default_factory=Caps)
+    allow_no_privacy: bool = False
+    """Lets releases out that protect nobody. For simulations: no policy file can say it."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What a study must keep, in the order in which it is told."""
+        return (
+            Listed(self.studies),
+            KnownEngine(self.engines),
+            LeastSites(self.least_sites),
+            HonestFloor(self.least_floor),
+            HonestPlan(),
+        )
+
+    def check(self, study: Study) -> None:
+        """Raise Refused where a study breaks a rule."""
+        for rule in self.rules:
+            rule.check(study)
+
+    def check_price(self, after: Spending) -> None:
+        """Raise Refused where a cap does not cover what would have been spent. The ledger calls it, under its lock."""
+        if after.lifetime.noiseless and not self.allow_no_privacy:
+            raise Refused(Reason.NO_NOISE)
+        self.study_caps.check(after.study, Reason.STUDY_CAP)
+        self.lifetime_caps.check(after.lifetime, Reason.LIFETIME_CAP)
+
+    def check_refusals(self, refusals: int) -> None:
+        """Raise Refused after too many refusals. A person unlocks a study by raising the number."""
+        if refusals >= self.lock_out_after:
+            raise Refused(Reason.LOCKED_OUT)
+
+
+def just_this(study: Study, *, allow_no_privacy: bool = False) -> Policy:
+    """The policy that allows one study, at its price, and nothing else: for simulations and rehearsals."""
+    cost = price(Planned.of(study, private=True).event())
+    delta = study.budget.delta
+    caps = Caps(Cap.covering(cost.aggregate, delta), Cap.covering(cost.local, delta))
+    return Policy(
+        studies=frozenset({study.digest}),
+        engines=frozenset({study.engine}),
+        least_sites=len(study.roster),
+        least_floor=study.shares,
+        study_caps=caps,
+        lifetime_caps=caps,
+        allow_no_privacy=allow_no_privacy,
+    )

@@ -1,0 +1,98 @@
+"""A round, as a site sees it. Read `Site.answer` first: it is the whole flow, and it must stay this short.
+
+One task in, one Sealed out: no other value leaves, and no exception. What went wrong stays in this site's own log; the
+coordinator learns a word from a closed list.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from silosynth.client.engines import ENGINES
+from silosynth.client.gate import Gate, Sealed
+from silosynth.client.refusal import Reason, Refused
+from silosynth.common.engine import Parts, Units
+from silosynth.common.engines import CODECS
+from silosynth.common.errors import MalformedFrame, Tampered
+from silosynth.common.study import Member, Study
+from silosynth.common.wire import NONCE_BYTES, Reply, Request, decode_request, encode_reply
+
+log = logging.getLogger(__name__)
+
+_UNREADABLE: Final = Request("0" * 64, 0, 0, bytes(NONCE_BYTES), Parts(""))
+
+
+class Site:
+    """One institution: its rows, behind its gate. `load` reads the rows that it answers a study with."""
+
+    def __init__(self, name: str, gate: Gate, load: Callable[[Study], Units]) -> None:
+        self.name = name
+        self._gate = gate
+        self._load = load
+        self._studies: dict[str, tuple[Study, Units]] = {}
+
+    def approve(self, study: Study) -> None:
+        """Take part in a study: pay for its whole plan, freeze its rows. Raises Refused, to the person who asked."""
+        member = next((member for member in study.roster if member.name == self.name), None)
+        if member is None:
+            raise Refused(Reason.NOT_A_MEMBER)
+        if study.engine not in ENGINES:
+            raise Refused(Reason.ENGINE_NOT_ALLOWED)
+        units = self._load(study)
+        if not _fits(units, member, study):
+            log.error("more rows than the declared capacity of %d: declare more, or bring fewer", member.capacity)
+            raise Refused(Reason.CAPACITY)
+        self._gate.approve(study, member)
+        self._studies[study.digest] = (study, units)
+
+    def answer(self, request: Request) -> Sealed:
+        """One task in, one Sealed out. Never raises."""
+        try:
+            if sealed := self._gate.recall(request):  # asked before: the same bytes
+                return sealed
+            study, units = self._approved(request.study)
+            half = ENGINES[study.engine](study)  # closed registry
+            task = CODECS[study.engine].put_together(study, request.parts)
+            claim = half.claim(task)  # the price, before any row is read
+            permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
+            noised = half.answer(task, units, permit.mechanism)
+            return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
+        except Refused as refused:
+            return self._refuse(request, refused.reason)
+        except MalformedFrame:
+            return self._refuse(request, Reason.BAD_TASK)
+        except Tampered:
+            log.exception("the ledger is broken: nothing is spent until a person has looked")
+            return self._refuse(request, Reason.RECORD_BROKEN)
+        except Exception:
+            log.exception("task failed")  # stays here
+            return self._refuse(request, Reason.INTERNAL)
+
+    def answer_frame(self, frame: bytes) -> bytes:
+        """The same, in bytes. A frame that cannot be read is answered to nobody."""
+        try:
+            request = decode_request(frame)
+        except Exception:
+            log.exception("a frame cannot be read")
+            request, sealed = _UNREADABLE, self._gate.refuse("", Reason.BAD_TASK)
+        else:
+            sealed = self.answer(request)
+        about = (request.study, request.release, request.attempt, request.nonce)
+        return encode_reply(Reply(*about, sealed.vector, sealed.refusal and str(sealed.refusal), sealed.receipt))
+
+    def _approved(self, digest: str) -> tuple[Study, Units]:
+        if digest not in self._studies:
+            raise Refused(Reason.UNKNOWN_STUDY)
+        return self._studies[digest]
+
+    def _refuse(self, request: Request, reason: Reason) -> Sealed:
+        log.warning("refused release %d, attempt %d: %s", request.release, request.attempt, reason)
+        return self._gate.refuse(request.study, reason)
+
+
+def _fits(units: Units, member: Member, study: Study) -> bool:
+    """Whether the rows that count, at most `max_rows_per_unit` of each unit, have a slot each."""
+    _, rows = np.unique(units.owner, return_counts=True)
+    return bool(np.minimum(rows, study.max_rows_per_unit).sum() <= member.capacity)
