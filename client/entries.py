@@ -11,12 +11,14 @@ import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import Tampered
 from silosynth.common.privacy import Composed, Event, Gaussian, NoPrivacy, Repeated
-from silosynth.common.study import Study
+
+if TYPE_CHECKING:
+    from silosynth.common.study import Study  # a ledger is shown without what a schema needs
 
 FORMAT: Final = 1
 ROOT: Final = bytes(32)
@@ -56,7 +58,7 @@ class Planned:
     steps: tuple[PlannedStep, ...]
 
     @classmethod
-    def of(cls, study: Study, *, private: bool) -> "Planned":
+    def of(cls, study: "Study", *, private: bool) -> "Planned":
         """The plan that a study states. Raises ValueError where its numbers are not those of an event."""
         return cls(
             study.digest,

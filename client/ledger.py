@@ -52,6 +52,11 @@ _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, before BLOB NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL UNIQUE
 );
+CREATE TABLE IF NOT EXISTS outbox (
+    study TEXT PRIMARY KEY, release INTEGER NOT NULL, attempt INTEGER NOT NULL, payload BLOB NOT NULL
+);
+"""
+_GUARDS: Final = """
 CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
     json_extract(body, '$.kind'), json_extract(body, '$.study'),
     coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0)
@@ -60,9 +65,6 @@ CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAI
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries
     WHEN NEW.seq <= (SELECT max(seq) FROM entries) BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TABLE IF NOT EXISTS outbox (
-    study TEXT PRIMARY KEY, release INTEGER NOT NULL, attempt INTEGER NOT NULL, payload BLOB NOT NULL
-);
 """
 
 Check = Callable[[Spending], None]
@@ -92,11 +94,11 @@ class Ledger:
         self._head = ROOT
         self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            with _intact():
-                self._prepare()
+            self._script(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {_TABLES} COMMIT;")
             with self._transaction(writing=True):
                 if self._books.seq == 0:
                     self._append(Opened(secrets.token_hex(16)))
+            self._script(f"BEGIN IMMEDIATE; {_GUARDS} COMMIT;")
         except BaseException:
             self._db.close()
             raise
@@ -201,10 +203,9 @@ class Ledger:
         with self._transaction(writing=False):
             return iter(_audited(self._db))
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+    def _script(self, statements: str) -> None:
+        with _intact():
+            self._db.executescript(statements)
 
     @contextmanager
     def _transaction(self, *, writing: bool) -> Iterator[None]:
