@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 
 _WHY: Final = {
-    "oneways": "how often each value of each column occurs",
-    "gram": "how often values of two columns occur together",
+    "one-ways": "how often each value of each column occurs",
+    "pairs": "how often values of two columns occur together",
     "gradient": "how to improve the network: the sum of clipped gradients",
 }
 """Task kinds of the engines in words. A kind that is not here speaks for itself."""
