@@ -1,0 +1,174 @@
+"""What an evaluation says: every number between its floor and its ceiling, with an interval. Values only.
+
+A score means nothing alone: columns shuffled independently reach .99 on "column shapes" while a model trained on
+them is a coin toss. So each score stands beside its floor (the training rows with every column shuffled apart from the
+others: what is reached without learning how columns hang together) and its ceiling (real held-out rows in the place of
+the synthetic ones: what sampling alone allows).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+FORMAT = 1
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+LEAST_GAP = 0.01
+"""Where floor and ceiling lie closer than this, or the wrong way round, a score cannot tell useful from useless."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A size-biased score taken again on samples of one size, so that its three numbers can be compared."""
+
+    rows: int
+    value: float
+    floor: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number and its frame of reference. `ceiling` is None where there are too few held-out rows."""
+
+    value: float
+    floor: float | None
+    ceiling: float | None
+    interval: tuple[float, float] | None
+    better: Better
+    method: str
+    matched: Matched | None = None
+
+    @property
+    def frame(self) -> tuple[float, float | None, float | None]:
+        """Value, floor and ceiling on samples of one size: the numbers to compare with each other."""
+        if self.matched:
+            return self.matched.value, self.matched.floor, self.matched.ceiling
+        return self.value, self.floor, self.ceiling
+
+    @property
+    def rescaled(self) -> float | None:
+        """Percent of the way from floor to ceiling; None where that way is too short to mean anything."""
+        value, floor, ceiling = self.frame
+        if floor is None or ceiling is None:
+            return None
+        way = ceiling - floor if self.better == "higher" else floor - ceiling
+        return None if way < LEAST_GAP else 100 * (value - floor) / (ceiling - floor)
+
+    def to_json(self) -> dict[str, Any]:
+        """As in metrics.json."""
+        out: dict[str, Any] = {
+            "value": _rounded(self.value),
+            "floor": _rounded(self.floor),
+            "ceiling": _rounded(self.ceiling),
+            "interval": None if self.interval is None else [_rounded(end) for end in self.interval],
+            "better": self.better,
+            "interval_method": self.method,
+            "rescaled": None if self.rescaled is None else round(self.rescaled, 2),
+        }
+        if self.matched:
+            value, floor, ceiling = (_rounded(number) for number in self.frame)
+            out["matched"] = {"rows": self.matched.rows, "value": value, "floor": floor, "ceiling": ceiling}
+        return out
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a column's overlay plot: shares of training and of synthetic rows."""
+
+    label: str
+    train: float
+    synthetic: float
+
+
+@dataclass(frozen=True)
+class ColumnDetail:
+    """How one column came out. `lost`: codes of training rows that no synthetic row has, with their share of rows."""
+
+    name: str
+    kind: str
+    shape: float | None
+    tvd: float
+    tvd_ceiling: float | None
+    missing: tuple[float, float]
+    bars: tuple[Bar, ...]
+    lost: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class PairDetail:
+    """Total variation distance of one 2-way marginal, for columns at these positions."""
+
+    first: int
+    second: int
+    tvd: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A whole evaluation. A score that could not be computed is absent, and `notes` says why."""
+
+    scores: Mapping[str, Score]
+    rows: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    target: str | None = None
+    outcome: str | None = None
+    columns: tuple[ColumnDetail, ...] = field(default=(), repr=False)
+    pairs: tuple[PairDetail, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of metrics.json; the caller adds `seconds` and `peak_memory_mb`."""
+        return {
+            "format": FORMAT,
+            "scores": {name: score.to_json() for name, score in self.scores.items()},
+            "rows": dict(self.rows),
+            "target": self.target,
+            "outcome": self.outcome,
+            "notes": list(self.notes),
+            "columns": {
+                column.name: {
+                    "shape": _rounded(column.shape),
+                    "tvd": _rounded(column.tvd),
+                    "tvd_ceiling": _rounded(column.tvd_ceiling),
+                    "codes_lost": len(column.lost),
+                }
+                for column in self.columns
+            },
+        }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(float(number), 6)
+
+
+_HEADLINES = (
+    ("signal kept", "tstr_signal_kept", "share of a real model's signal that a model trained on synthetic rows keeps"),
+    ("pair trends", "pair_trends", "likeness of strongly associated pairs of columns"),
+    ("2-way distance", "tvd2", "total variation distance of all two-way tables"),
+    ("detection AUC", "detection_auc", "how well a model tells synthetic from real rows; 0.5 is chance"),
+)
+
+
+def summary(scores: Scores) -> list[str]:
+    """The four numbers that matter, as lines for a terminal."""
+    lines = [f"{'':<16}{'value':>8}  {'95 % interval':<17}{'floor':>8}{'ceiling':>9}{'of the way':>12}"]
+    for title, name, meaning in _HEADLINES:
+        score = scores.scores.get(name)
+        if score is None:
+            lines.append(f"{title:<16}{'-':>8}  not measured: see notes in metrics.json")
+            continue
+        between = "" if score.interval is None else f"{score.interval[0]:.3f} to {score.interval[1]:.3f}"
+        way = "-" if score.rescaled is None else f"{score.rescaled:.0f} %"
+        floor, ceiling = (_shown(number) for number in (score.floor, score.ceiling))
+        lines.append(f"{title:<16}{score.value:>8.3f}  {between:<17}{floor:>8}{ceiling:>9}{way:>12}  {meaning}")
+    matched = next((score.matched for score in scores.scores.values() if score.matched), None)
+    lines.append("floor: columns shuffled independently; ceiling: real held-out rows in place of synthetic ones.")
+    if matched:
+        lines.append(f"of the way: from floor to ceiling, on samples of {matched.rows:,} rows each.")
+    return lines
+
+
+def _shown(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3f}"

@@ -1,0 +1,190 @@
+"""Tables as arrays, and several tables measured against the training rows in one pass over each marginal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from silosynth.common.arrays import Index, Real
+from silosynth.common.schema import Column, Schema
+
+Cells: TypeAlias = NDArray[np.int32]
+
+BINS = 20
+"""Equal-frequency bins of an ordered column, at most."""
+
+MAX_CODES = 255
+"""Codes of a column that keep a cell of their own: the most frequent among training rows; the rest share one."""
+
+PARTS = 20
+"""Groups of synthetic rows in the delete-a-group jackknife."""
+
+_FEW_ROWS = 5_000
+"""Samples smaller than this are drawn three times and averaged."""
+
+_DENSE_CELLS = 4_000_000
+"""Above so many counters (cells times parts), empty cells are squeezed out first."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, an array a column: float64 with NaN (ordered kinds), or int32 positions in a label list, -1 for missing."""
+
+    columns: tuple[NDArray[Any], ...] = field(repr=False)
+    rows: int
+
+    def take(self, index: Index) -> "Table":
+        """The rows at `index`."""
+        return Table(tuple(column[index] for column in self.columns), len(index))
+
+    def shuffled(self, rng: np.random.Generator) -> "Table":
+        """Every column permuted apart from the others: the same marginals, no dependence."""
+        return Table(tuple(rng.permutation(column) for column in self.columns), self.rows)
+
+
+def read(schema: Schema, frames: Sequence[pd.DataFrame]) -> tuple[tuple[Table, ...], tuple[tuple[str, ...], ...]]:
+    """Typed frames as tables, and the labels of each column (empty for ordered kinds).
+
+    A code that no schema foresees keeps a position of its own, after the schema's.
+    """
+    labels = tuple(_labels(column, frames) for column in schema.columns)
+    tables = tuple(
+        Table(
+            tuple(
+                _values(column, frame[column.name], known) for column, known in zip(schema.columns, labels, strict=True)
+            ),
+            len(frame),
+        )
+        for frame in frames
+    )
+    return tables, labels
+
+
+def _labels(column: Column, frames: Sequence[pd.DataFrame]) -> tuple[str, ...]:
+    if not column.coded:
+        return ()
+    seen = (str(code) for frame in frames for code in pd.unique(frame[column.name].dropna()))
+    return tuple(dict.fromkeys((*column.labels, *seen)))
+
+
+def _values(column: Column, series: "pd.Series[Any]", labels: tuple[str, ...]) -> NDArray[Any]:
+    if not column.coded:
+        return series.to_numpy(np.float64)
+    known = pd.Categorical(series.astype(object).map(str, na_action="ignore"), categories=list(labels))
+    return np.asarray(known.codes, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Binning:
+    """Cells of one column for counting: bins or codes fixed by the training rows; the last cell is missing."""
+
+    edges: Real  # inner edges of an ordered column's bins; empty for codes
+    cell_of_code: Cells  # cell of each label, then of missing; empty for an ordered column
+    size: int
+
+    def __call__(self, values: NDArray[Any]) -> Cells:
+        """Cells of values, shape (rows,), in [0, size)."""
+        if len(self.cell_of_code):
+            coded: Cells = self.cell_of_code[values]  # -1, missing, is the last entry
+            return coded
+        cells = np.searchsorted(self.edges, values, side="left").astype(np.int32)
+        cells[np.isnan(values)] = self.size - 1
+        return cells
+
+
+def binning(values: NDArray[Any], labels: Sequence[str]) -> Binning:
+    """At most BINS equal-frequency bins of an ordered column's training values, or a cell a code."""
+    if not labels:
+        observed = values[~np.isnan(values)]
+        inner = np.linspace(0, 1, BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(observed, inner)) if len(observed) else np.zeros(0)
+        return Binning(edges, np.zeros(0, dtype=np.int32), len(edges) + 2)
+    frequency = np.bincount(values[values >= 0], minlength=len(labels))
+    kept = min(len(labels), MAX_CODES)
+    rank = np.empty(len(labels), dtype=np.int32)
+    rank[np.argsort(-frequency, kind="stable")] = np.arange(len(labels), dtype=np.int32)
+    size = kept + (len(labels) > kept) + 1
+    return Binning(np.zeros(0), np.append(np.minimum(rank, kept), size - 1).astype(np.int32), size)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Tables to be measured against the training rows, stacked, and cut into parts; a view is a sum of parts.
+
+    Counting the parts of a marginal once gives it for every view: all synthetic rows, each delete-a-group sample of the
+    jackknife, floor, ceiling, and samples of one size. `named[name]` lists the views whose mean is the number `name`.
+    """
+
+    table: Table
+    blocks: tuple[slice, ...]  # rows of each stacked table
+    part: Index = field(repr=False)  # (rows,)
+    views: Real = field(repr=False)  # (views, parts), 0 or 1
+    named: dict[str, Index]
+    matched_rows: int | None
+
+    @property
+    def parts(self) -> int:
+        """Parts in all."""
+        return int(self.views.shape[1])
+
+    def shares(self, own: Index, other: Index, size: int, keep: NDArray[np.bool_] | None = None) -> tuple[Real, Real]:
+        """Relative frequencies over `size` cells of the training rows, (cells,), and of each view, (views, cells).
+
+        Args:
+            own: cells of training rows, (rows,).
+            other: cells of the stacked rows, (rows,); only those in `keep` count.
+            size: number of cells.
+            keep: which stacked rows count; None: all. A view left without rows gives NaN.
+        """
+        part = self.part if keep is None else self.part[keep]
+        if size * self.parts > _DENSE_CELLS:
+            found, squeezed = np.unique(np.concatenate([own, other]), return_inverse=True)
+            own, other, size = squeezed[: len(own)], squeezed[len(own) :], len(found)
+        counts = np.bincount(part * size + other, minlength=self.parts * size).reshape(self.parts, size)
+        seen: Real = self.views @ counts
+        rows = seen.sum(axis=1, keepdims=True)
+        shares = np.divide(seen, rows, out=np.full(seen.shape, np.nan), where=rows > 0)
+        return np.bincount(own, minlength=size) / max(1, len(own)), shares
+
+
+def panel(synthetic: Table, floor: Table, ceiling: Table | None, rng: np.random.Generator) -> Panel:
+    """The views an evaluation needs.
+
+    `matched`: floor, ceiling and value on samples of the same number of rows, because distances between samples shrink
+    with their size; means over up to three samples where they are small.
+    """
+    groups = min(PARTS, synthetic.rows)
+    stacked = [("value", synthetic.take(rng.permutation(synthetic.rows))), ("floor", floor)]
+    matched = None
+    if ceiling is not None:
+        stacked.append(("ceiling", ceiling))
+        matched = min(synthetic.rows, floor.rows, ceiling.rows)
+        for name, table in (("value", synthetic), ("floor", floor), ("ceiling", ceiling)):
+            times = 3 if matched < _FEW_ROWS and table.rows > matched else 1
+            sets = (rng.permutation(table.rows)[:matched] for _ in range(times))
+            stacked += [(f"matched_{name}", table.take(chosen)) for chosen in sets]
+    ends = np.cumsum([table.rows for _, table in stacked])
+    blocks = tuple(slice(int(end) - table.rows, int(end)) for end, (_, table) in zip(ends, stacked, strict=True))
+    part = np.concatenate(
+        [np.arange(synthetic.rows) * groups // synthetic.rows]
+        + [np.full(table.rows, groups + at) for at, (_, table) in enumerate(stacked[1:])]
+    )
+    views, at = _views([name for name, _ in stacked], groups)
+    columns = tuple(np.concatenate(column) for column in zip(*(table.columns for _, table in stacked), strict=True))
+    return Panel(Table(columns, int(ends[-1])), blocks, part, views, at, matched)
+
+
+def _views(names: Sequence[str], groups: int) -> tuple[Real, dict[str, Index]]:
+    parts = groups + len(names) - 1
+    whole = np.zeros((1, parts))
+    whole[0, :groups] = 1
+    without_one = np.tile(whole, (groups, 1))
+    without_one[np.arange(groups), np.arange(groups)] = 0
+    rest = np.eye(parts)[groups:]
+    at = {"value": np.array([0]), "jackknife": np.arange(1, groups + 1)}
+    for name in dict.fromkeys(names[1:]):
+        at[name] = np.array([groups + i for i, other in enumerate(names) if other == name and i > 0])
+    return np.vstack([whole, without_one, rest]), at
