@@ -52,7 +52,7 @@ class Journal:
     def __init__(self, folder: Path, study: Study, stamp: str) -> None:
         """Open or begin. `stamp` says where noise comes from; a study does not change it half way.
 
-        Raises InvalidInput if the folder holds the journal of another study, Tampered if its files contradict themselves.
+        Raises InvalidInput where the folder holds another study's journal, Tampered where its files contradict each other.
         """
         self._path = folder / "journal.jsonl"
         self._state = folder / "state.safetensors"

@@ -1,11 +1,22 @@
 """Many sites on one machine: the same Site, gate, coordinator and apps as between institutions, on a Grid in memory."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from silosynth.simulations.local import simulate
     from silosynth.simulations.result import Result
+
+# Read by Flower when it is imported, and by its workers: nothing phones home, nothing is installed while a study runs.
+for _name, _value in {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 __all__ = ["Result", "simulate"]
 

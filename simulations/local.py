@@ -1,0 +1,121 @@
+"""A study on one machine: many sites, one coordinator, the same objects as between institutions, joined by a Grid.
+
+`run` is the whole story. What it may do and a launch may not: work with bounds nobody has reviewed (it warns), without
+noise or with noise that can be repeated (then everything is stamped NO PRIVACY), and hold rows back to score with.
+"""
+
+import math
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from silosynth.client.app import client_app
+from silosynth.client.site import Site
+from silosynth.common.engine import Generator
+from silosynth.common.plan import resolve
+from silosynth.common.progress import Progress, silent
+from silosynth.common.study import Study
+from silosynth.server.app import server_app
+from silosynth.server.certificate import Noise
+from silosynth.server.journal import Journal
+from silosynth.simulations import flower
+from silosynth.simulations.cohort import Cohort, Rows, gather, study_of
+from silosynth.simulations.folder import Folder
+from silosynth.simulations.grid import LocalGrid
+from silosynth.simulations.homes import Homes, Resident, write_units
+from silosynth.simulations.product import Product, publish
+from silosynth.simulations.result import Result
+
+Runtime = Literal["memory", "flower"]
+
+
+@dataclass(frozen=True)
+class How:
+    """Everything about a simulation that is neither the study nor its rows."""
+
+    out: Path
+    seed: int = 0
+    runtime: Runtime = "memory"
+    evaluate: bool = True
+    seeded_noise: bool = False
+    resume: bool = False
+
+
+def simulate(
+    study: Study | Path | str,
+    sites: Mapping[str, Rows],
+    *,
+    out: Path | str,
+    seed: int = 0,
+    runtime: Runtime = "memory",
+    holdout: Rows | None = None,
+    evaluate: bool = True,
+    seeded_noise: bool = False,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Run a whole study over `sites` and publish it in the folder `out`.
+
+    Args:
+        study: a study, or the path of its file.
+        sites: rows of each site, by its name: a table (CSV, Parquet) or a frame.
+        out: the folder to publish in; each site's policy and ledger live in `out`/sites and outlive the study.
+        seed: of hold-out, network and sampling; never of noise, unless `seeded_noise`.
+        runtime: "memory", or "flower" for Flower's own simulation engine (Ray).
+        holdout: real rows to score with; by default the study's share of the rows is held back.
+        evaluate: whether to score; without it `metrics.json` holds no scores.
+        seeded_noise: noise from `seed`: repeatable, and stamped NO PRIVACY.
+        resume: go on where a study in `out` was interrupted.
+        progress: told where the work is.
+
+    Raises:
+        InvalidInput: study, rows or folder are not what they must be; nothing was written.
+        StudyRefused: a site said no.
+    """
+    asked = study_of(study)
+    cohort = gather(asked, sites, holdout, seed, progress)
+    for note in cohort.warnings:
+        warnings.warn(note, stacklevel=2)
+    return run(asked, cohort, How(Path(out), seed, runtime, evaluate, seeded_noise, resume), progress)
+
+
+def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
+    """The study `asked`, its roster and plan resolved for this cohort, run to its end and published."""
+    began = time.monotonic()
+    study = resolve(asked, cohort.roster)
+    noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
+    if how.runtime == "flower":
+        flower.check()
+    folder = Folder(how.out, study, resume=how.resume)
+    homes = Homes(folder.sites, study, noise, how.seed)
+    with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
+        journal = folder.begin(noise, how.seed)
+        generator = _train(homes, sites, cohort, journal, how, progress)
+    product = Product(study, generator, journal.entries, noise, time.monotonic() - began)
+    publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
+    journal.close()
+    return Result(how.out, study.schema, generator, cohort.notes)
+
+
+def _train(
+    homes: Homes, sites: Sequence[Site], cohort: Cohort, journal: Journal, how: How, progress: Progress
+) -> Generator:
+    """The same ServerApp and the same ClientApp, on the Grid of either runtime."""
+    delivered: list[Generator] = []
+    stop = threading.Event()
+    server = server_app(homes.study, journal, how.seed, progress, delivered.append, stop)
+    if how.runtime == "memory":
+        client = client_app(lambda context: sites[int(context.node_config["partition-id"])])
+        grid = LocalGrid(client, len(sites))
+        server(grid, grid.context())
+    else:
+        progress("ray", 0, 0)
+        with TemporaryDirectory() as rows:  # private to this user; gone when the study is
+            write_units(Path(rows), cohort.units)
+            flower.run(server, client_app(Resident(homes, Path(rows))), len(sites), stop)
+    return delivered[0]

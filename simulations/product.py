@@ -1,0 +1,100 @@
+"""The end of a simulation: sample, score, and write what a study publishes."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from silosynth.common.engine import Generator
+from silosynth.common.evaluate import evaluate as score
+from silosynth.common.evaluate import report
+from silosynth.common.evaluate.scores import Scores
+from silosynth.common.generator import save
+from silosynth.common.progress import Progress
+from silosynth.common.study import Study
+from silosynth.server.certificate import Noise, certificate
+from silosynth.server.journal import Entry, replace
+from silosynth.server.publish import TableFiles, sampled, write_json, write_text
+from silosynth.simulations.cohort import Cohort
+
+SCORED_ROWS: Final = 200_000
+"""Synthetic rows that are kept in memory to be scored; more are written, but not scored."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """What training left."""
+
+    study: Study
+    generator: Generator
+    entries: tuple[Entry, ...]
+    noise: Noise
+    seconds: float
+    """Wall clock of sites and coordinator together, in this process."""
+
+
+def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> None:
+    """Every file of the product, whole; certificate.json last."""
+    study = product.study
+    receipts = tuple(sorted(product.entries[-1].receipts.items())) if product.entries else ()
+    paper = certificate(study, len(product.entries), product.noise, receipts)
+    replace(out / "generator.safetensors", save(product.generator, study, paper))
+    began = time.monotonic()
+    synthetic = _write_table(out, product, seed, progress)
+    sampled_at = time.monotonic()
+    scores = _score(study, cohort, synthetic, seed, progress) if evaluate else Scores({}, {"synthetic": len(synthetic)})
+    ended = time.monotonic()
+    seconds = {
+        "total": round(product.seconds + ended - began, 3),
+        "train": round(product.seconds, 3),
+        "sample": round(sampled_at - began, 3),
+        "evaluate": round(ended - sampled_at, 3),
+    }
+    metrics = scores.to_json() | {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
+    write_json(out / "metrics.json", metrics)
+    write_text(out / "report.html", report.render(scores, paper))
+    write_json(out / "certificate.json", paper)
+
+
+def rows_of(study: Study, generator: Any) -> int:
+    """Synthetic rows to publish: as many as the study says, or as the noisy totals estimate."""
+    return study.rows or max(1, round(generator.units))
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def _write_table(out: Path, product: Product, seed: int, progress: Progress) -> pd.DataFrame:
+    """Write synthetic.csv and synthetic.parquet; the first SCORED_ROWS rows, typed."""
+    study, kept, count = product.study, [], 0
+    rng = np.random.default_rng([seed, 0x5A])
+    rows = rows_of(study, product.generator)
+    with TableFiles(study.schema, [out / "synthetic.csv", out / "synthetic.parquet"]) as files:
+        for block in sampled(product.generator, study.schema, rows, rng, progress):
+            files.add(block)
+            if count < SCORED_ROWS:
+                kept.append(block)
+                count += len(block)
+    return pd.concat(kept, ignore_index=True)
+
+
+def _score(study: Study, cohort: Cohort, synthetic: pd.DataFrame, seed: int, progress: Progress) -> Scores:
+    persons = None if study.unit is None else (list(cohort.train.ids), list(cohort.holdout.ids))
+    return score(
+        study.schema,
+        cohort.train.frame,
+        cohort.holdout.frame,
+        synthetic,
+        study.target,
+        seed=seed,
+        progress=progress,
+        persons=persons,
+    )
