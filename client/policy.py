@@ -28,6 +28,7 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass, field
+from decimal import ROUND_UP, Context
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -46,6 +47,7 @@ from silosynth.common.toml_read import TableReader
 FORMAT: Final = 1
 
 _MANY: Final = 10**9
+_FOUR_DIGITS: Final = Context(prec=4, rounding=ROUND_UP)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -134,11 +136,13 @@ class Cap:
         return mu_squared_for(self.epsilon, self.delta)
 
     @classmethod
-    def covering(cls, mu_squared: Fraction, delta: float) -> "Cap":
-        """A cap that covers a price and hardly more."""
-        cap = cls(epsilon(mu_squared, delta), delta)
+    def covering(cls, mu_squared: Fraction, delta: float) -> "Cap | None":
+        """A cap that covers a price and hardly more: four digits, for a person to read. None for what is free."""
+        if not mu_squared:
+            return None
+        cap = cls(_rounded_up(epsilon(mu_squared, delta)), delta)
         while cap.mu_squared < mu_squared:
-            cap = cls(cap.epsilon * (1 + 1e-6) + 1e-9, delta)
+            cap = cls(_rounded_up(cap.epsilon * (1 + 1e-4)), delta)
         return cap
 
 
@@ -240,6 +244,10 @@ def write_policy(policy: Policy) -> str:
             "caps": {"study": _plain(policy.study_caps), "lifetime": _plain(policy.lifetime_caps)},
         }
     )
+
+
+def _rounded_up(value: float) -> float:
+    return float(_FOUR_DIGITS.create_decimal_from_float(value))
 
 
 def _policy(source: str, raw: dict[str, Any]) -> Policy:

@@ -515,7 +515,7 @@ def test_events_come_back_from_json(event):
     ],
 )
 def test_an_unknown_event_is_an_error_never_skipped(raw):
-    with pytest.raises(ValueError, match="event|positive"):
+    with pytest.raises(ValueError, match=r"event|positive"):
         entries.event_from_json(raw)
 
 
