@@ -52,7 +52,7 @@ class Journal:
     def __init__(self, folder: Path, study: Study, stamp: str) -> None:
         """Open or begin. `stamp` says where noise comes from; a study does not change it half way.
 
-        Raises InvalidInput where the folder holds another study's journal, Tampered where its files contradict each other.
+        Raises InvalidInput where the folder holds another study's journal, Tampered where its files disagree.
         """
         self._path = folder / "journal.jsonl"
         self._state = folder / "state.safetensors"
@@ -90,7 +90,7 @@ class Journal:
         )
         self._since = now
         # safetensors stores strides it does not check: only contiguous arrays may reach it
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
         replace(self._state, safetensors.numpy.save(arrays, {"entry": _line(entry), "study": self._study.digest}))
         self._append(entry)
 

@@ -126,7 +126,7 @@ def _check_sites(study: Study, sites: int) -> None:
     if sites < _FEWEST_SITES:
         raise InvalidInput(
             f"{sites} sites are too few for secure sums: with fewer than {_FEWEST_SITES}, a site can subtract its own "
-            'answer and see the other one. Bring more sites, or set trust = "local" under [study]: then every site adds '
+            'answer and see the other. Bring more sites, or set trust = "local" under [study]: then every site adds '
             "all of the noise itself"
         )
     if sites - study.budget.colluders < _FEWEST_SITES - 1:

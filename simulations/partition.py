@@ -71,7 +71,7 @@ def assign(split: Split, values: "pd.Series[str] | None", ids: "pd.Series[str]",
     Args:
         split: from `parse`.
         values: the text of the split's column, one a row; None for Even.
-        ids: the unit of each row; rows of a unit go to one site, except under ByColumn, where the table says who has it.
+        ids: the unit of each row; rows of a unit go to one site, but for ByColumn, where the table says who has it.
         seed: of the random splits.
 
     Raises:
@@ -106,7 +106,7 @@ def check_name(name: str) -> str:
     """`name`, if a site can have it. Raises InvalidInput."""
     if not _NAME.fullmatch(name) or name.rstrip(" .") != name:
         raise InvalidInput(
-            f"{name!r} cannot name a site: a name is up to 64 letters, digits, spaces, points, hyphens and underscores, "
+            f"{name!r} cannot name a site: a name is at most 64 letters, digits, spaces, points, hyphens, underscores, "
             "the first a letter or digit; rename it"
         )
     return name

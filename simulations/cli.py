@@ -1,0 +1,185 @@
+"""The command line. It reads arguments, calls one function, and says what came of it; nothing else is decided here.
+
+Exit codes: 0 success; 2 wrong input, with one clear message; 3 refused by a site; 1 anything else. Whatever is slow to
+import is imported by the command that needs it, so that help comes at once.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import click
+import typer
+
+from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError, StudyRefused
+from silosynth.simulations import cli_site, cli_study
+
+if TYPE_CHECKING:
+    from silosynth.simulations.result import Result
+
+WRONG_INPUT: Final = 2
+REFUSED: Final = 3
+ANYTHING_ELSE: Final = 1
+
+app = typer.Typer(
+    help="Synthetic tables from many institutions, without pooling their records.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_study.app, name="study")
+app.add_typer(cli_site.app, name="site")
+
+
+class Runtime(StrEnum):
+    """What carries messages between sites and coordinator."""
+
+    MEMORY = "memory"
+    FLOWER = "flower"
+
+
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder to publish in; sites' ledgers live in it and outlive the study.")
+]
+Epsilon = Annotated[float | None, typer.Option(help="Instead of the study's; `inf` is stamped NO PRIVACY.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of splits, network and sampling; never of noise.")]
+On = Annotated[Runtime, typer.Option(help="`flower`: Flower's own simulation engine, on Ray.")]
+Seeded = Annotated[bool, typer.Option("--seeded-noise", help="Repeatable noise from --seed; stamped NO PRIVACY.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a study in --out was interrupted.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+
+@app.command()
+def demo(
+    *,
+    out: Out,
+    epsilon: Epsilon = None,
+    runtime: On = Runtime.MEMORY,
+    seed: Seed = 0,
+    seeded_noise: Seeded = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """A complete study on real rows of six sites: the RAND Health Insurance Experiment."""
+    from silosynth.simulations import demo as data
+    from silosynth.simulations.cohort import gather
+    from silosynth.simulations.console import progress
+    from silosynth.simulations.local import How, run
+
+    with progress(quiet=quiet) as shown:
+        shown("read", 0, 0)
+        study = data.study(epsilon)
+        cohort = gather(study, data.sites(), None, seed, shown)
+        result = run(study, cohort, How(out, seed, runtime.value, True, seeded_noise, resume), shown)
+    _tell(result, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    study: Annotated[Path, typer.Argument(help="The study file (TOML).")],
+    *,
+    data: Annotated[Path, typer.Option(help="CSV (gz too) or Parquet.")],
+    sites: Annotated[str, typer.Option(help="A column, a number, or N:dirichlet=A:COLUMN.")],
+    out: Out,
+    epsilon: Epsilon = None,
+    runtime: On = Runtime.MEMORY,
+    seed: Seed = 0,
+    holdout: Annotated[Path | None, typer.Option(help="Real rows to score with, instead of holding some back.")] = None,
+    seeded_noise: Seeded = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Many sites on this machine: the same site, gate and coordinator as between institutions."""
+    from silosynth.simulations.cohort import split, study_of
+    from silosynth.simulations.console import progress
+    from silosynth.simulations.demo import with_epsilon
+    from silosynth.simulations.local import How, run
+
+    with progress(quiet=quiet) as shown:
+        shown("read", 0, 0)
+        asked = with_epsilon(study_of(study), epsilon)
+        cohort = split(asked, data, sites, holdout, seed, shown)
+        for note in cohort.notes:
+            print(f"note: {note}", file=sys.stderr)
+        result = run(asked, cohort, How(out, seed, runtime.value, True, seeded_noise, resume), shown)
+    _tell(result, as_json=as_json)
+
+
+@app.command()
+def sample(
+    generator: Annotated[Path, typer.Argument(help="generator.safetensors of a finished study.")],
+    rows: Annotated[int, typer.Option(min=1, help="As many as you like: it costs no privacy.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .csv or .parquet file.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw synthetic rows from a generator, in blocks."""
+    import numpy as np
+
+    from silosynth.server.publish import TableFiles, load_artefact, sampled
+    from silosynth.simulations.console import progress
+
+    with progress(quiet=quiet) as shown:
+        shown("open", 0, 0)
+        artefact = load_artefact(generator)
+        rng = np.random.default_rng(seed)
+        with TableFiles(artefact.schema, [output]) as files:
+            for block in sampled(artefact.generator, artefact.schema, rows, rng, shown):
+                files.add(block)
+    print(json.dumps({"rows": rows, "file": str(output)}) if as_json else f"{rows} rows in {output}")
+
+
+def main() -> None:
+    """The entry point: turns every outcome into an exit code and at most one message."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        outcome = app(args=arguments, standalone_mode=False)
+    except click.exceptions.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (InvalidInput, NotPossible) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except StudyRefused as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return REFUSED
+    except SilosynthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ANYTHING_ELSE
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        print(
+            "\nstopped. What sites have answered is kept: the same command with --resume goes on, at no second charge",
+            file=sys.stderr,
+        )
+        return ANYTHING_ELSE
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _tell(result: "Result", *, as_json: bool) -> None:
+    """What a person wants to know at the end: scores in their frame, the price, where the files are."""
+    if as_json:
+        print(json.dumps({"out": str(result.path), "certificate": result.certificate, "metrics": result.metrics}))
+        return
+    for line in (*result.summary, "", *_price(result.certificate), f"\nfiles: {result.path}/"):
+        print(line)
+    print("read report.html first; synthetic.csv and synthetic.parquet hold the same rows")
+
+
+def _price(paper: dict[str, Any]) -> list[str]:
+    lines = [f"epsilon at delta {paper['delta']:g}, for adding or removing one {paper['unit']}:"]
+    for view, against in paper["holds_against"].items():
+        value = paper["epsilon"][view]
+        shown = value if isinstance(value, str) else f"{value:.2f}"
+        lines.append(f"  {shown:>6} against {against}")
+    if "NO PRIVACY" in paper["noise"]:
+        lines.append(f"  NO PRIVACY: noise was {paper['noise'].split(':')[0]}")
+    return lines

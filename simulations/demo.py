@@ -1,0 +1,47 @@
+"""The demo: the RAND Health Insurance Experiment, real rows of six real sites, from a package that ships them.
+
+The study file beside this module is an ordinary one. Here the table is only brought into its shape: three indicator
+columns of self-rated health become one, and two costs become yes or no.
+"""
+
+import importlib.resources
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from silosynth.common.errors import InvalidInput, NotPossible
+from silosynth.common.study import Study
+from silosynth.common.study_file import read_study
+
+
+def study(epsilon: float | None = None) -> Study:
+    """The demo's study, at its own epsilon or another. Raises InvalidInput."""
+    text = (importlib.resources.files("silosynth.simulations") / "demo.toml").read_text(encoding="utf-8")
+    return with_epsilon(read_study(text, source="demo.toml"), epsilon)
+
+
+def with_epsilon(asked: Study, epsilon: float | None) -> Study:
+    """The same study at another epsilon. Raises InvalidInput."""
+    if epsilon is None:
+        return asked
+    if not epsilon > 0:
+        raise InvalidInput("--epsilon must be above 0; 1 is a sound first choice")
+    return replace(asked, budget=replace(asked.budget, epsilon=epsilon))
+
+
+def sites() -> dict[str, pd.DataFrame]:
+    """The rows of each site, as text. Raises NotPossible where the package that ships them is not installed."""
+    if importlib.util.find_spec("statsmodels") is None:
+        raise NotPossible(
+            "the demo's table comes with statsmodels, which is not installed: pip install 'silosynth[demo]'"
+        )
+    resource = importlib.resources.files("statsmodels") / "datasets" / "randhie" / "src" / "randhie.csv"
+    with resource.open(encoding="ascii") as file:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    rated = [table[column] == "1" for column in ("hlthg", "hlthf", "hlthp")]
+    table["health"] = np.select(rated, ["good", "fair", "poor"], "excellent")
+    table["inpatient"] = np.where(table["inpdol"].astype(float) > 0, "true", "false")
+    table["visit"] = np.where(table["mdvis"].astype(int) > 0, "true", "false")
+    return {f"site-{name}": rows.reset_index(drop=True) for name, rows in table.groupby("site")}
