@@ -1,0 +1,16 @@
+"""The site halves there are. A literal table: no engine is ever found by a name received from outside."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from silosynth.common.engine import SiteHalf
+from silosynth.common.study import Study
+
+
+def _autoregressive(study: Study) -> SiteHalf[Any]:
+    from silosynth.client.engines.autoregressive import Autoregressive  # noqa: PLC0415  # loads torch: only when it runs
+
+    return Autoregressive(study)
+
+
+ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {"autoregressive": _autoregressive}

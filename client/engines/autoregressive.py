@@ -1,0 +1,76 @@
+"""The site's half of the autoregressive engine: which verb of the mechanism answers which task, and nothing else."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from silosynth.common.engine import Claim, Mechanism, Noised, Units
+from silosynth.common.engines import autoregressive as engine
+from silosynth.common.engines.autoregressive_net import initial
+from silosynth.common.engines.autoregressive_shape import Shape
+from silosynth.common.engines.autoregressive_terms import Gradients
+from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.errors import MalformedFrame, NotPossible
+from silosynth.common.privacy import Gaussian, NoPrivacy
+from silosynth.common.scale import MICRO_BATCH
+from silosynth.common.study import Step, Study
+
+
+class Autoregressive:
+    """An engine.SiteHalf."""
+
+    def __init__(self, study: Study) -> None:
+        torch.set_num_threads(1)  # one thread: sums inside kernels then have one order
+        self._study = study
+
+    def claim(self, task: engine.Task) -> Claim:
+        """See engine.SiteHalf."""
+        step = self._step(task)
+        event = NoPrivacy() if step.multiplier is None else Gaussian(step.multiplier, self._study.shares)
+        return Claim(event, engine.answer_size(self._study, task))
+
+    def answer(self, task: engine.Task, units: Units, mechanism: Mechanism) -> Noised:
+        """See engine.SiteHalf. Raises NotPossible on a machine whose arithmetic lets rows influence each other."""
+        multiplier = self._step(task).multiplier
+        match task:
+            case engine.CountOneWays():
+                return mechanism.histogram(units, OneWays(self._study.schema.sizes), multiplier=multiplier)
+            case engine.CountPairs(coarsening):
+                return mechanism.histogram(units, Pairs(coarsening), multiplier=multiplier)
+            case engine.SumGradients(coarsening, weights):
+                shape, order = engine.shape(self._study, coarsening), engine.order(coarsening)
+                check_rows_do_not_meet(shape)
+                maps = [coarsening.arrays[column] for column in order]
+                return mechanism.clipped_sum(units, Gradients(shape, weights, order, maps), multiplier=multiplier)
+
+    def _step(self, task: engine.Task) -> Step:
+        for step in self._study.plan:
+            if step.kind == engine.kind_of(task):
+                return step
+        raise MalformedFrame("a task must be of a kind that the study plans")
+
+
+@lru_cache(maxsize=8)
+def check_rows_do_not_meet(shape: Shape) -> None:
+    """Raise NotPossible unless each row's terms are the same bits in another slot and among other rows.
+
+    The privacy of clipped sums rests on it (client/mechanism.py, rule 4). Kernels are chosen by shape, so the test runs
+    at the shapes of the study, once a process, with ordinary weights and with hostile ones that amplify a last bit.
+    """
+    rng = np.random.default_rng(0)
+    bins = np.stack([rng.integers(0, size, MICRO_BATCH, dtype=np.int32) for size in shape.bins], axis=1)
+    slots, others = rng.permutation(MICRO_BATCH), rng.random(MICRO_BATCH) < 1 / 2
+    moved = np.where(others[:, None], bins[rng.permutation(MICRO_BATCH)], bins[slots])
+    uniform = tuple(np.full(size, 1 / size) for size in shape.bins)
+    for amplified in (1.0, 1e4):
+        weights = initial(shape, uniform, rng) + rng.standard_normal(shape.size).astype(np.float32)
+        terms = Gradients(shape, weights * np.float32(amplified), range(len(shape.bins)), [*map(np.arange, shape.bins)])
+        here, there = terms(bins), terms(moved)
+        same = [np.array_equal(here.squared_norms()[slots][~others], there.squared_norms()[~others], equal_nan=True)]
+        for one, other in zip(here.factors, there.factors, strict=True):
+            same.append(np.array_equal(one.numpy()[:, slots][:, ~others], other.numpy()[:, ~others], equal_nan=True))
+        if not all(same):
+            raise NotPossible(
+                "this machine's matrix products let rows influence each other: a site here cannot take part"
+            )

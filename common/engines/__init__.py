@@ -1,0 +1,26 @@
+"""The engines there are. Literal tables: no engine is ever found by a name received from outside.
+
+What is here needs no network and loads no torch: how tasks travel, and how a budget is divided.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from silosynth.common.engine import Parts
+from silosynth.common.engines import autoregressive
+from silosynth.common.engines.autoregressive import Share
+from silosynth.common.study import Study
+
+
+class TaskCodec(NamedTuple):
+    """An engine's tasks, to and from the wire. `put_together` raises MalformedFrame on what is not a task."""
+
+    take_apart: Callable[[Any], Parts]
+    put_together: Callable[[Study, Parts], Any]
+
+
+CODECS: Final[Mapping[str, TaskCodec]] = {
+    "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together)
+}
+
+SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {"autoregressive": autoregressive.split}

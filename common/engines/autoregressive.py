@@ -1,0 +1,180 @@
+"""The autoregressive engine: its tasks, how they travel, its hyper-parameters and how it divides a budget.
+
+Three kinds of sum, in this order: the fine 1-ways once, all pair tables of the coarsened columns once (not for wide
+tables), clipped gradients many times. Everything is fixed before the start.
+"""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+from silosynth.common.arrays import Weights
+from silosynth.common.engine import Parts
+from silosynth.common.engines.autoregressive_shape import Shape
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.errors import InvalidStudy, MalformedFrame
+from silosynth.common.study import Study
+
+ONE_WAYS, PAIRS, GRADIENT = "one-ways", "pairs", "gradient"
+
+WIDEST_WITH_PAIRS = 50
+"""Columns beyond which the noise of each pair table, which grows with their number, leaves nothing to learn."""
+
+
+@dataclass(frozen=True)
+class CountOneWays:
+    """Count every fine cell of every column."""
+
+
+@dataclass(frozen=True)
+class CountPairs:
+    """Count the table of every pair of coarsened columns."""
+
+    coarsening: Coarsening
+
+
+@dataclass(frozen=True)
+class SumGradients:
+    """Sum the clipped gradients at these weights, shape (Shape.size,)."""
+
+    coarsening: Coarsening
+    weights: Weights = field(repr=False)
+
+
+Task: TypeAlias = CountOneWays | CountPairs | SumGradients
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters; a study overrides them by name under [engine]. Shares are of the budget, in mu^2."""
+
+    width: int = 8
+    tall: int = 32
+    parents: int = 48
+    bins: int = 24
+    steps: int = 50
+    learning_rate: float = 0.03
+    average: float = 0.98
+    share_one_ways: float = 0.12
+    share_pairs: float = 0.3
+    tilt: float = 0.3
+
+
+@dataclass(frozen=True)
+class Share:
+    """`repeats` sums of one kind that together spend `share` of the budget."""
+
+    kind: str
+    repeats: int
+    share: Fraction
+
+
+def settings(study: Study) -> Settings:
+    """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
+    settled = _by_epsilon(study.budget.epsilon)
+    known = {entry.name: type(getattr(settled, entry.name)) for entry in fields(settled)}
+    for name, value in study.settings:
+        if name not in known:
+            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {', '.join(sorted(known))}")
+        if not math.isfinite(value) or value <= 0 or value != known[name](value):
+            wanted = "number" if known[name] is float else "whole number"
+            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted}")
+        settled = replace(settled, **{name: known[name](value)})
+    if settled.share_one_ways + settled.share_pairs >= 1 or settled.average >= 1:
+        raise InvalidStudy("engine settings: the shares of the counts, and the average, must each stay below 1")
+    return settled
+
+
+def _by_epsilon(epsilon: float) -> Settings:
+    """Defaults as measured: a small budget needs a larger part of itself for the counts, a large one pays for steps."""
+    tight, ample, plenty = 1, 3, 8
+    if epsilon < tight:
+        return Settings(share_one_ways=0.15)
+    if epsilon < ample:
+        return Settings()
+    if epsilon < plenty:
+        return Settings(share_one_ways=0.1)
+    return Settings(share_one_ways=0.1, share_pairs=0.25, steps=100, learning_rate=0.02)
+
+
+def split(study: Study) -> tuple[Share, ...]:
+    """How the budget is divided, from public facts only; the shares add up to 1."""
+    settled, columns = settings(study), len(study.schema.columns)
+    if columns == 1:
+        return (Share(ONE_WAYS, 1, Fraction(1)),)
+    one_ways = Fraction(settled.share_one_ways)
+    pairs = Fraction(settled.share_pairs) if columns <= WIDEST_WITH_PAIRS else Fraction(0)
+    shares = (
+        Share(ONE_WAYS, 1, one_ways),
+        Share(PAIRS, 1, pairs),
+        Share(GRADIENT, settled.steps, 1 - one_ways - pairs),
+    )
+    return tuple(share for share in shares if share.share)
+
+
+def order(coarsening: Coarsening) -> tuple[int, ...]:
+    """The table's columns in the network's order: few bins first, measured better than as given or many first."""
+    return tuple(np.argsort(coarsening.sizes, kind="stable").tolist())
+
+
+def shape(study: Study, coarsening: Coarsening) -> Shape:
+    """The network's shape."""
+    settled = settings(study)
+    bins = tuple(coarsening.sizes[column] for column in order(coarsening))
+    return Shape(bins, settled.width, settled.tall, settled.parents)
+
+
+def answer_size(study: Study, task: Task) -> int:
+    """Length of a task's answer."""
+    match task:
+        case CountOneWays():
+            return int(OneWays(study.schema.sizes).offsets[-1])
+        case CountPairs(coarsening):
+            return int(Pairs(coarsening).offsets[-1])
+        case SumGradients(coarsening):
+            return shape(study, coarsening).size
+
+
+def kind_of(task: Task) -> str:
+    """The plan's word for a task."""
+    match task:
+        case CountOneWays():
+            return ONE_WAYS
+        case CountPairs():
+            return PAIRS
+        case SumGradients():
+            return GRADIENT
+
+
+def take_apart(task: Task) -> Parts:
+    """A task for the wire."""
+    match task:
+        case CountOneWays():
+            return Parts(ONE_WAYS)
+        case CountPairs(coarsening):
+            return Parts(PAIRS, coarsening.maps)
+        case SumGradients(coarsening, weights):
+            return Parts(GRADIENT, coarsening.maps, weights)
+
+
+def put_together(study: Study, parts: Parts) -> Task:
+    """A task from the wire. Raises MalformedFrame unless it is one of this study's and well-formed."""
+    if parts.kind not in {step.kind for step in study.plan}:
+        raise MalformedFrame("a task must be of a kind that the study plans")
+    if parts.kind != GRADIENT and parts.tensor.size:
+        raise MalformedFrame("a count takes no weights")
+    if parts.kind == ONE_WAYS:
+        if parts.lists:
+            raise MalformedFrame("the 1-ways take no coarsening")
+        return CountOneWays()
+    coarsening = Coarsening(parts.lists)
+    coarsening.check(study.schema.sizes)
+    if parts.kind == PAIRS:
+        return CountPairs(coarsening)
+    if parts.tensor.shape != (shape(study, coarsening).size,) or not np.isfinite(parts.tensor).all():
+        raise MalformedFrame("weights must be finite and as many as the network has parameters")
+    return SumGradients(coarsening, parts.tensor)

@@ -1,0 +1,125 @@
+"""Rows from a trained autoregressive network: calibrated, tilted, back to fine cells, in blocks of bounded memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from silosynth.common.arrays import Codes, Index, Real, Weights
+from silosynth.common.engines.autoregressive import order
+from silosynth.common.engines.autoregressive_net import Layers, layers, logits
+from silosynth.common.engines.autoregressive_shape import Shape
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.tilt import Tilt, resample
+
+_TOGETHER = 16_384  # rows sampled at once: their embeddings stay near the processor
+_CANDIDATES = 2  # network rows for each row that is kept, where rows are weighted
+_FIXED_POINT_STEPS = 6
+_FLOOR = 1e-6
+
+Shift: TypeAlias = Callable[[int, Tensor], Tensor]
+"""What to add to a column's logits, shape (bins, 1), given the column and the logits of all rows, (bins, rows)."""
+
+
+@dataclass(frozen=True)
+class AutoregressiveGenerator:
+    """An engine.Generator.
+
+    `shifts` has a number for each bin, in the network's order; `within[j]` holds the share of each fine cell of table
+    column j in its bin; `tilt` is None where rows are not weighted.
+    """
+
+    shape: Shape
+    coarsening: Coarsening
+    weights: Weights = field(repr=False)
+    shifts: Weights = field(repr=False)
+    within: tuple[Real, ...] = field(repr=False)
+    tilt: Tilt | None = field(repr=False)
+
+    def sample(self, rows: int, rng: np.random.Generator) -> Codes:
+        """Fine cells of synthetic rows, shape (rows, columns)."""
+        net, codes = layers(self.shape, self.weights), np.empty((rows, len(self.within)), dtype=np.int32)
+        for begin in range(0, rows, _TOGETHER):
+            block = codes[begin : begin + _TOGETHER]
+            bins = self._bins(net, len(block), rng)
+            for column, (bin_of, share) in enumerate(zip(self.coarsening.arrays, self.within, strict=True)):
+                block[:, column] = fine_cells(bins[column], bin_of, share, rng)
+        return codes
+
+    def _bins(self, net: Layers, rows: int, rng: np.random.Generator) -> Index:
+        """Bins of rows, shape (columns, rows), in the table's order of columns."""
+
+        def shift(column: int, _: Tensor) -> Tensor:
+            return torch.from_numpy(self.shifts[self.shape.span(column), None])
+
+        if self.tilt is None:
+            return ancestral(self.shape, net, order(self.coarsening), rows, rng, shift)
+        drawn = [ancestral(self.shape, net, order(self.coarsening), rows, rng, shift) for _ in range(_CANDIDATES)]
+        bins = np.concatenate(drawn, axis=1)
+        return bins[:, resample(self.tilt.log_weights(bins), rows, rng)]
+
+
+def calibrated(
+    shape: Shape, net: Layers, columns: Sequence[int], marginals: Sequence[Real], rows: int, rng: np.random.Generator
+) -> tuple[Weights, Index]:
+    """Shifts with which a sample of the network has given marginals, shape (bins in all,), and `rows` rows so sampled.
+
+    Column by column, in the network's order, the bias moves by log(wanted / predicted) until the mean prediction over
+    the sample is what is wanted: post-processing of the noisy 1-ways. `marginals` are in the table's order.
+    """
+    shifts = np.zeros(int(shape.offsets[-1]), dtype=np.float32)
+
+    def fit(column: int, unshifted: Tensor) -> Tensor:
+        wanted = torch.from_numpy(marginals[columns[column]].astype(np.float32))[:, None] + _FLOOR
+        found = torch.zeros_like(wanted)
+        for _ in range(_FIXED_POINT_STEPS):
+            found += (wanted / (torch.softmax(unshifted + found, 0).mean(1, keepdim=True) + _FLOOR)).log()
+        shifts[shape.span(column)] = found[:, 0].numpy()
+        return found
+
+    return shifts, ancestral(shape, net, columns, rows, rng, fit)
+
+
+@torch.inference_mode()
+def ancestral(
+    shape: Shape, net: Layers, columns: Sequence[int], rows: int, rng: np.random.Generator, shift: Shift
+) -> Index:
+    """Bins of `rows` rows, shape (columns, rows), in the table's order: the network's column t is its columns[t].
+
+    A column's uniforms are stratified over the rows, in random order: frequencies vary less than those of independent
+    draws, each row's distribution is the same.
+    """
+    bins = np.empty((len(shape.bins), rows), dtype=np.int64)
+    embedded = torch.zeros((len(shape.bins) - 1) * shape.width, rows)
+    for column in range(len(shape.bins)):
+        scores = logits(shape, net, column, embedded)
+        reached = torch.softmax(scores + shift(column, scores), 0).cumsum(0)
+        uniform = torch.from_numpy((rng.permutation(rows) + rng.random(rows)) / rows).float()
+        drawn = (reached[:-1] <= uniform * reached[-1]).sum(0)
+        bins[columns[column]] = drawn.numpy()
+        if column < len(shape.bins) - 1:
+            torch.index_select(net.embedding[shape.span(column)].t(), 1, drawn, out=embedded[shape.embedded(column)])
+    return bins
+
+
+def fine_cells(bins: Index, bin_of: Index, share: Real, rng: np.random.Generator) -> Index:
+    """A fine cell for each row's bin, shape (rows,), by systematic sampling within each bin.
+
+    Of m rows of a bin, each of its fine cells gets m times its share, rounded up or down; which rows is random.
+    """
+    by_bin = np.argsort(bin_of, kind="stable")
+    reached = np.cumsum(share[by_bin])
+    held = np.bincount(bins, minlength=int(bin_of.max()) + 1)
+    begins = np.cumsum(held) - held
+    visited = rng.permutation(bins.size)
+    visited = visited[np.argsort(bins[visited].astype(np.int16), kind="stable")]  # rows of one bin together, shuffled
+    sorted_bins = bins[visited]
+    place = (np.arange(bins.size) - begins[sorted_bins] + rng.random(held.size)[sorted_bins]) / held[sorted_bins]
+    chosen = np.searchsorted(reached, sorted_bins + place, side="right")
+    first = np.concatenate([[0], np.cumsum(np.bincount(bin_of))])
+    cells = np.empty_like(bins)
+    cells[visited] = by_bin[chosen.clip(first[sorted_bins], first[sorted_bins + 1] - 1)]
+    return cells

@@ -1,0 +1,114 @@
+"""Re-weighting sampled rows towards noisy pair tables by maximum entropy.
+
+Among all weightings p of the network's rows, the one that minimises
+
+    K KL(p || rows) + sum over cells c of (noisy_c - p(c))^2 / (2 deviation_c^2)
+
+is p(row) ~ exp(sum of a dual parameter for each cell the row falls into); its dual is smooth and convex with a ridge
+(cf. Dudik, Phillips, Schapire 2007), so L-BFGS with a line search finds it. Plain multiplicative updates diverge: a row
+falls into hundreds of overlapping cells. The duals are found once and kept: they re-weight any number of later rows.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from silosynth.common.arrays import Index, Real
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import OneWays, Pairs
+
+LEAST_EFFECTIVE = 0.5
+"""Share of the rows that must count after weighting (Kish's effective sample size); below, the weights are not used."""
+
+_ITERATIONS = 40
+_FINEST = 6.0  # a deviation is taken as at least that of sampling, divided by this
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Noisy frequencies of the cells of tables, and the deviation of the noise in each; both shape (cells,)."""
+
+    frequencies: Real = field(repr=False)
+    deviations: Real = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """A dual parameter for every bin, then for every cell of `Pairs(coarsening)`; shape (bins + pair cells,)."""
+
+    coarsening: Coarsening
+    duals: Real = field(repr=False)
+
+    def log_weights(self, bins: Index) -> Real:
+        """Unnormalised log weights of rows of bins, shape (rows,); `bins` has shape (columns, rows)."""
+        return _log_weights(_tables(self.coarsening, self.duals), _cells(self.coarsening, bins), bins.shape[1])
+
+
+def fit(bins: Index, coarsening: Coarsening, measured: Measured, pull: float) -> Tilt:
+    """The tilt of network rows, `bins` of shape (columns, rows), towards what was measured of bins and pairs.
+
+    `pull` is K in the module's formula: how many units' worth of trust the network's own distribution has.
+    """
+    cells = list(_cells(coarsening, bins))
+    target = torch.from_numpy(measured.frequencies)
+    least = 1 / (_FINEST * math.sqrt(bins.shape[1]))
+    ridge = torch.from_numpy(pull / 2 * np.maximum(measured.deviations, least) ** 2)
+    duals = torch.zeros_like(target, requires_grad=True)
+    search = torch.optim.LBFGS(
+        [duals], max_iter=_ITERATIONS, history_size=8, line_search_fn="strong_wolfe", tolerance_change=1e-7
+    )
+
+    def objective() -> float:
+        with torch.no_grad():
+            tables = _tables(coarsening, duals.numpy())
+            scores = _log_weights(tables, cells, bins.shape[1])
+            weights = np.exp(scores - scores.max())
+            normaliser = math.log(weights.mean()) + scores.max()
+            weights /= weights.sum()
+            held = [np.bincount(at, weights, table.size) for at, table in zip(cells, tables, strict=True)]
+            duals.grad = torch.from_numpy(np.concatenate(held)) - target + 2 * ridge * duals
+            return float(normaliser - target @ duals + (ridge * duals.square()).sum())
+
+    search.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it without types
+    return Tilt(coarsening, duals.detach().numpy())
+
+
+def _cells(coarsening: Coarsening, bins: Index) -> Iterator[Index]:
+    """The cell each row falls into, in the table of each column, then of each pair."""
+    yield from bins
+    for first, second in Pairs(coarsening).columns.T:
+        yield bins[first] * coarsening.sizes[second] + bins[second]
+
+
+def _tables(coarsening: Coarsening, duals: Real) -> list[Real]:
+    """The duals of each column's table, then of each pair's."""
+    own, pairs = np.split(duals, [sum(coarsening.sizes)])
+    return [
+        *np.split(own, OneWays(coarsening.sizes).offsets[1:-1]),
+        *np.split(pairs, Pairs(coarsening).offsets[1:-1]),
+    ]
+
+
+def _log_weights(tables: list[Real], cells: Iterable[Index], rows: int) -> Real:
+    scores = np.zeros(rows)
+    for table, at in zip(tables, cells, strict=True):
+        scores += table[at]
+    return scores
+
+
+def effective_share(log_weights: Real) -> float:
+    """Kish's effective sample size over the number of rows."""
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
+
+
+def resample(log_weights: Real, rows: int, rng: np.random.Generator) -> Index:
+    """Systematic resampling: positions of `rows` rows, each row as often as its weight is worth, up or down."""
+    visited = rng.permutation(log_weights.size)
+    reached = np.cumsum(np.exp(log_weights[visited] - log_weights.max()))
+    wanted = (np.arange(rows) + rng.random()) * (reached[-1] / rows)
+    chosen = np.searchsorted(reached, wanted, side="right").clip(max=visited.size - 1)
+    return rng.permutation(visited[chosen])
