@@ -15,10 +15,12 @@ from silosynth.common.arrays import Real, Values
 from silosynth.common.column import TIME_UNITS, TRUTH, Column, Kind
 from silosynth.common.errors import InvalidData
 
-_SYNONYMS = {
+SYNONYMS = {
     **dict.fromkeys(("false", "0", "no", "n", "f"), TRUTH[0]),
     **dict.fromkeys(("true", "1", "yes", "y", "t"), TRUTH[1]),
 }
+"""What a boolean column reads as false and true, in lower case, unless it declares codes of its own."""
+
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _EXPECTED = {
     Kind.INTEGER: "a whole number",
@@ -80,8 +82,8 @@ def _cell(column: Column, word: str) -> int:
     if word in exact:
         return exact[word]
     word = word.strip()
-    if word.casefold() in _SYNONYMS and column.kind is Kind.BOOLEAN and column.codes == TRUTH:
-        return TRUTH.index(_SYNONYMS[word.casefold()])
+    if word.casefold() in SYNONYMS and column.kind is Kind.BOOLEAN and column.codes == TRUTH:
+        return TRUTH.index(SYNONYMS[word.casefold()])
     whole = _WHOLE.fullmatch(word)
     for spelling in (word, whole[1] if whole else word):
         if spelling in stripped:

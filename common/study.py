@@ -16,6 +16,9 @@ from silosynth.common.schema import Schema
 
 FORMAT = 1
 
+LEAST_DELTA = 1e-12
+"""Below it nothing is left beside the part of delta that pays for the implementation of noise (accounting.SLACK)."""
+
 
 class Trust(StrEnum):
     """Who must be trusted for the study's epsilon."""
@@ -38,9 +41,9 @@ class Budget:
     def __post_init__(self) -> None:
         if not self.epsilon > 0:  # also true of NaN
             raise InvalidStudy("[privacy] key 'epsilon': must be above 0; 1.0 is a sound first choice")
-        if not 0 < self.delta < 1:
+        if not LEAST_DELTA <= self.delta < 1:
             raise InvalidStudy(
-                "[privacy] key 'delta': must lie between 0 and 1, well below one over the number of units"
+                "[privacy] key 'delta': must lie between 1e-12 and 1, well below one over the number of units"
             )
         if self.colluders < 0:
             raise InvalidStudy("[privacy] key 'colluders': must not be negative; 1 is the least that protects a site")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from silosynth.common.arrays import Values
+from silosynth.common.arrays import Real, Values
 from silosynth.common.column import Column, Kind
 
 FEWEST = 20
@@ -17,14 +17,18 @@ FEWEST = 20
 
 _NEARLY_ALL = 0.95
 _KEY_NAME = re.compile(
-    r"(^|[^a-z])(id|ids|uid|uuid|guid|key|nr|nbr|no|num|number|mrn|ssn|nhs|pid|code)([^a-z]|$)", re.IGNORECASE
+    r"(^|[^a-z])(ids?|pid|uid|uuid|guid|key|nr|nbr|no|mrn|ssn|patient|person|subject|participant|customer|account)"
+    r"([^a-z]|$)",
+    re.IGNORECASE,
 )
 _CAMEL_KEY = re.compile(r"[a-z](Id|ID|Key|Nr|No)$")
 _IDENTIFIER = (
-    "looks like an identifier: nearly every row has a value of its own; leave it out, or name it as `unit` if it is "
+    "looks like an identifier: its values are as many as persons; leave it out, or name it as `unit` if it is "
     "the person's key"
 )
 _FREE_TEXT = "looks like free text, which can name a person; leave it out, or recode it to a short list of codes"
+_MANY_KEYS = 100
+_MANY_TEXTS = 50
 _MANY_WORDS = 4
 _LONG = 40
 
@@ -47,12 +51,13 @@ def suspicion_of_codes(column: Column, typed: Values) -> str | None:
     return None
 
 
-def suspicion_of_numbers(name: str, values: Values, rows: int) -> str | None:
+def suspicion_of_numbers(name: str, values: Real, rows: int) -> str | None:
     """Why a column of whole numbers should not be in a study, or None. `values`: distinct ones; `rows`: not missing."""
     if rows < FEWEST:
         return None
-    consecutive = len(values) == rows and np.ptp(values.to_numpy(np.float64)) == rows - 1
-    if consecutive or (names_a_key(name) and len(values) > _NEARLY_ALL * rows):
+    if len(values) == rows and np.ptp(values) == rows - 1:
+        return "looks like a row number; leave it out"
+    if names_a_key(name) and len(values) > max(_MANY_KEYS, rows / 10):
         return _IDENTIFIER
     return None
 
@@ -67,4 +72,8 @@ def suspicion_of_words(counts: Mapping[str, int]) -> str | None:
         return _FREE_TEXT
     if distinct > _NEARLY_ALL * rows:
         return _IDENTIFIER
+    spaced = sum(times for word, times in counts.items() if " " in word)
+    once = sum(1 for times in counts.values() if times == 1)
+    if distinct > _MANY_TEXTS and once > distinct / 2 and spaced > rows / 5:
+        return _FREE_TEXT
     return _FREE_TEXT if distinct > rows / 2 else None

@@ -1,0 +1,167 @@
+"""A study in plain words, for the person who answers for the data: what leaves, what it costs, what is not promised.
+
+A pure function of the study: every number here is the one that the gate and the ledger act on.
+"""
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from silosynth.common import accounting
+from silosynth.common.column import Column, Kind
+from silosynth.common.privacy import Composed, Event, Gaussian, Repeated, View, mu_squared
+from silosynth.common.study import Study, Trust
+
+_KINDS = {
+    "one-ways": "how often each value of each column stands in the table, each column by itself",
+    "pairs": "how often each pair of coarse values of two columns stands together",
+    "gradient": "how the model's parameters should move to fit the rows better, each row's part bounded",
+}
+_CODES_SHOWN = 12
+_WIDTH = 100
+_BULLET = re.compile(r" *(- |[0-9]+\. )?")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_ROWS_STAY = (
+    "Rows never leave. A site answers with sums of whole numbers over all its persons, to which it has added noise "
+    "before they leave. Nothing else about its rows is sent: no exact counts, no error texts, no bounds."
+)
+_NOT_PROMISED = (
+    "- That a statement about all persons stays unknown: whether a person is in the table is hidden, not what all show.",
+    "- This price for a person at several sites, or under several keys at one site: each presence costs again.",
+    "- Secrecy of the column names, bounds and codes above, of the list of sites, and of the totals themselves.",
+    "- That this is all a site ever spends: every study that a site answers adds to the others in its ledger.",
+    "- That the synthetic table is right: rare groups are noisy, and each score has its interval in the report.",
+)
+_NOT_MASKED = (
+    "- The smaller epsilon against the coordinator itself: this version adds answers without masking them, so whoever "
+    "runs the coordinator could look at one site's noisy answer, and then the larger epsilon holds."
+)
+
+
+def describe(study: Study) -> str:
+    """The study in words, ending with its digest, which is what a person approves."""
+    sections = (
+        (f"Study {study.name!r}", _purpose(study)),
+        ("What leaves a site", _leaves(study)),
+        ("What it costs a person's privacy", _costs(study)),
+        ("Columns", _columns(study)),
+        ("What is not promised", _limits(study)),
+        ("Identity", [f"Digest {study.digest}. A study that differs in anything that matters has another digest."]),
+    )
+    return "\n\n".join("\n".join([title, "-" * len(title), *map(_wrapped, lines)]) for title, lines in sections) + "\n"
+
+
+def plan_event(study: Study) -> Event | None:
+    """The whole plan as one event; None where it is not resolved, or has a step without noise."""
+    if not study.plan or any(step.multiplier is None for step in study.plan):
+        return None
+    shares = study.shares
+    return Composed(
+        tuple(Repeated(step.repeats, Gaussian(step.multiplier, shares)) for step in study.plan if step.multiplier)
+    )
+
+
+def _wrapped(line: str) -> str:
+    bullet = _BULLET.match(line)
+    hanging = " " * len(bullet[0] if bullet else "")
+    return textwrap.fill(line, _WIDTH, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+
+
+def _purpose(study: Study) -> list[str]:
+    unit = (
+        f"The person is recognised by the column {study.unit!r}, which is never modelled; of a person at most "
+        f"{study.max_rows_per_unit} rows are used, and together they weigh as much as one."
+        if study.unit
+        else "Each row is taken for one person. If a person can have several rows, the study must name a person key."
+    )
+    lines = [f"Purpose: {study.purpose or 'not stated; ask for one before you approve.'}", unit]
+    if study.target:
+        lines.append(f"The synthetic table is to help predict {study.target!r}.")
+    lines.append(f"{study.holdout:.0%} of the persons at each site are held out: they are never used for the model.")
+    return lines
+
+
+def _leaves(study: Study) -> list[str]:
+    lines = [_ROWS_STAY]
+    if not study.plan:
+        return [*lines, "How many sums, and how noisy, is fixed when the study is launched: the plan is not there yet."]
+    for number, step in enumerate(study.plan, start=1):
+        times = "1 sum" if step.repeats == 1 else f"{step.repeats} sums"
+        noise = "WITHOUT NOISE" if step.multiplier is None else f"noise multiplier {float(step.multiplier):.4g}"
+        lines.append(f"  {number}. {times} ({step.kind}, {noise}): {_KINDS.get(step.kind, 'sums of this kind')}.")
+    return lines
+
+
+def _costs(study: Study) -> Iterator[str]:
+    budget = study.budget
+    if math.isinf(budget.epsilon):
+        yield "NO PRIVACY: epsilon is infinite. Only a simulation may run this; nobody should approve it for real rows."
+        return
+    yield (
+        f"The budget is epsilon {budget.epsilon:g} at delta {budget.delta:g}. A person who is in the table or is not "
+        "changes the odds of anything anybody could conclude by a factor of at most e^epsilon, but for a chance delta."
+    )
+    event = plan_event(study)
+    if event is None or study.shares < 1:
+        yield "Both epsilons of the plan are computed when the plan and the sites are fixed."
+        return
+    spent = {view: accounting.epsilon(mu_squared(event, view), budget.delta) for view in View}
+    if study.trust is Trust.SECURE_SUM:
+        yield (
+            f"- epsilon {spent[View.AGGREGATE]:.3f} against everybody who sees only totals over the "
+            f"{len(study.roster)} sites, even together with {budget.colluders} of the sites;"
+        )
+        yield f"- epsilon {spent[View.LOCAL]:.3f} against all others together, or if one site's answer is seen alone."
+    else:
+        yield f"- epsilon {spent[View.LOCAL]:.3f} against everybody: each site adds all of the noise by itself."
+    if study.roster:
+        yield f"Sites: {', '.join(member.name for member in study.roster)}."
+
+
+def _columns(study: Study) -> Iterator[str]:
+    columns = study.schema.columns
+    yield f"{len(columns)} columns are modelled; all others stay unread."
+    for column in columns:
+        mark = f"  [UNREVIEWED: {', '.join(column.unreviewed)} taken from data]" if column.unreviewed else ""
+        yield f"  {column.name}: {column.kind.value}, {_values(column)}{mark}"
+    if study.schema.unreviewed:
+        yield (
+            f"{len(study.schema.unreviewed)} columns have bounds or codes taken from data which no person has "
+            "confirmed. They can reveal a single person: a real launch is refused until they are replaced and the mark "
+            "is deleted."
+        )
+
+
+def _values(column: Column) -> str:
+    if column.coded:
+        shown = ", ".join(column.codes[:_CODES_SHOWN])
+        more = len(column.codes) - _CODES_SHOWN
+        text = shown + (f" and {more} more codes" if more > 0 else "")
+    else:
+        low, high = (_number(column, bound) for bound in column.bounds)
+        text = f"{low} to {high}" + (f" {column.unit}" if column.unit else "")
+    return text + (f"; missing: {', '.join(column.missing)}" if column.missing else "")
+
+
+def _number(column: Column, value: float) -> str:
+    match column.kind:
+        case Kind.DATE:
+            return (_EPOCH + timedelta(days=value)).date().isoformat()
+        case Kind.DATETIME:
+            return (_EPOCH + timedelta(seconds=value)).replace(tzinfo=None).isoformat(sep=" ")
+        case _:
+            return f"{value:.15g}"
+
+
+def _limits(study: Study) -> tuple[str, ...]:
+    if study.trust is Trust.LOCAL:
+        return _NOT_PROMISED
+    more = (
+        f"- The smaller epsilon if more than {study.budget.colluders} of the sites work against the others, or run "
+        "other software: then the larger one holds."
+    )
+    return (_NOT_MASKED, more, *_NOT_PROMISED)
