@@ -142,7 +142,9 @@ def test_the_same_request_gets_the_same_bytes_and_no_charge(open_gate, ledger, t
     first = answer(open_gate, request())
     entries = ledger.verify()
     again = open_gate.recall(replace(request(), nonce=b"another nonce..."))
-    other_process = Gate(just_this(STUDY), Ledger(tmp_path / "ledger.sqlite"), SystemNoise()).recall(request())
+    reopened = Ledger(tmp_path / "ledger.sqlite")
+    other_process = Gate(just_this(STUDY), reopened, SystemNoise()).recall(request())
+    reopened.close()
     for sealed in (again, other_process):
         assert sealed.vector.tobytes() == first.vector.tobytes()
         assert sealed.receipt == first.receipt

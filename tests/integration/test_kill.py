@@ -1,0 +1,131 @@
+"""kill -9 of two processes that write one ledger: no charge is lost or doubled, and nothing uncommitted leaves.
+
+A worker plays a site that answers its own study, release after release, each with fresh bytes, every fifth one twice
+(a retry). What it has committed it "sends": it appends a line to a file. The parent kills both at random moments and
+starts them again, each asked for the first release that it has not sent.
+"""
+
+import hashlib
+import random  # noqa: TID251  # moments to kill at, no noise
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+from silosynth.client.entries import Committed, Planned, PlannedStep, Reserved
+from silosynth.client.ledger import Ledger, listing
+from silosynth.common.privacy import Gaussian, View
+
+EVENT = Gaussian(Fraction(35, 2), 5)
+RELEASES = 100_000
+SECONDS = 8.0
+KILLS = 25
+
+WORKER = """
+import hashlib, os, sys
+from fractions import Fraction
+from pathlib import Path
+from silosynth.client.entries import Planned, PlannedStep, Reserved
+from silosynth.client.ledger import Ledger
+from silosynth.common.privacy import Gaussian
+
+path, sent, study, releases = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+event = Gaussian(Fraction(35, 2), 5)
+ledger = Ledger(path)
+ledger.plan(Planned(study, study[:4], "1e-05", True, (PlannedStep("sum", releases, event),)), lambda after: None)
+lines = sent.read_text().splitlines() if sent.exists() else []
+whole = [line.split() for line in lines if len(line.split()) == 3 and len(line.split()[2]) == 64]
+
+def following(release, attempt):
+    return (release, 1) if release % 5 == 0 and attempt == 0 else (release + 1, 0)
+
+release, attempt = following(*map(int, whole[-1][:2])) if whole else (0, 0)
+with sent.open("a") as out:
+    out.write("\\n")
+    while True:
+        context = f"{release}.{attempt}"
+        kept = ledger.recall(study, release, attempt, context)
+        if kept is None:
+            ledger.reserve(Reserved(study, release, attempt, context, event), lambda after: None)
+            kept = ledger.commit(study, release, attempt, os.urandom(800), 100)
+        out.write(f"{release} {attempt} {hashlib.sha256(kept.payload).hexdigest()}\\n")
+        out.flush()
+        release, attempt = following(release, attempt)
+"""
+
+
+def started(tmp_path, study):
+    arguments = [tmp_path / "ledger.sqlite", tmp_path / study[:4], study, str(RELEASES)]
+    return subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stderr=subprocess.PIPE)
+
+
+def sent_by(tmp_path, study):
+    lines = (line.split() for line in (tmp_path / study[:4]).read_text().splitlines())
+    return [(int(line[0]), int(line[1]), line[2]) for line in lines if len(line) == 3 and len(line[2]) == 64]
+
+
+def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_path):
+    studies = [hashlib.sha256(name).hexdigest() for name in (b"one", b"two")]
+    moments = random.Random(1)
+    until, kills = time.monotonic() + SECONDS, 0
+    while kills < KILLS and time.monotonic() < until:
+        workers = [started(tmp_path, study) for study in studies]
+        time.sleep(moments.uniform(0.15, 0.5))
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL)
+            _, errors = worker.communicate()
+            assert errors == b"", errors.decode()
+        kills += 1
+    assert kills >= 3
+
+    records = [entry.record for entry in listing(tmp_path / "ledger.sqlite")]  # the chain holds
+    assert sum(isinstance(record, Planned) for record in records) == 2
+    reserved = [(record.study, record.release, record.attempt) for record in records if isinstance(record, Reserved)]
+    committed = {
+        (record.study, record.release, record.attempt): record.payload
+        for record in records
+        if isinstance(record, Committed)
+    }
+    assert len(reserved) == len(set(reserved))  # no charge doubled
+    assert set(committed) <= set(reserved)  # none lost
+    for study in studies:
+        sent = sent_by(tmp_path, study)
+        assert len(sent) > 2 * kills
+        assert len({place[:2] for place in sent}) == len(sent)
+        for release, attempt, payload in sent:
+            assert (
+                committed[study, release, attempt] == payload
+            )  # nothing left uncommitted, nothing left in two versions
+
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    retries = sum(attempt > 0 for *_, attempt in reserved)
+    assert retries
+    assert ledger.spent(View.AGGREGATE) == (2 * RELEASES + retries) / EVENT.multiplier**2
+    ledger.close()
+
+
+def test_two_processes_may_create_one_ledger_at_once(tmp_path):
+    code = "import sys; from pathlib import Path; from silosynth.client.ledger import Ledger; Ledger(Path(sys.argv[1]))"
+    for n in range(3):
+        path = tmp_path / f"{n}.sqlite"
+        both = [subprocess.Popen([sys.executable, "-c", code, path], stderr=subprocess.PIPE) for _ in range(4)]
+        for process in both:
+            _, errors = process.communicate()
+            assert (process.returncode, errors) == (0, b"")
+        assert len(listing(path)) == 1
+
+
+def test_a_reservation_of_a_process_that_died_is_used_again(tmp_path):
+    path, study = tmp_path / "ledger.sqlite", "a" * 64
+    steps = (PlannedStep("sum", 2, EVENT),)
+    dead = Ledger(path)
+    dead.plan(Planned(study, "s", "1e-05", True, steps), lambda after: None)
+    dead.reserve(Reserved(study, 0, 0, "c", EVENT), lambda after: None)
+    alive = Ledger(path)
+    before = alive.spent(View.LOCAL)
+    alive.reserve(Reserved(study, 0, 0, "c", EVENT), lambda after: None)
+    assert alive.commit(study, 0, 0, b"x", 1).payload == b"x"
+    assert alive.spent(View.LOCAL) == before
+    for ledger in (dead, alive):
+        ledger.close()
