@@ -1,24 +1,30 @@
 """Rows from a trained autoregressive network: calibrated, tilted, back to fine cells, in blocks of bounded memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from silosynth.common.arrays import Codes, Index, Real, Weights
 from silosynth.common.engines.autoregressive import order
+from silosynth.common.engines.autoregressive import shape as shape_of
 from silosynth.common.engines.autoregressive_net import Layers, layers, logits
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import Pairs, rising
 from silosynth.common.engines.tilt import Tilt, resample
+from silosynth.common.errors import MalformedFrame
+from silosynth.common.study import Study
 
 _TOGETHER = 16_384  # rows sampled at once: their embeddings stay near the processor
 _CANDIDATES = 2  # network rows for each row that is kept, where rows are weighted
 _FIXED_POINT_STEPS = 6
 _FLOOR = 1e-6
+_DTYPES: Final = {"maps": "<i2", "weights": "<f4", "shifts": "<f4", "within": "<f8", "tilt": "<f8"}
 
 Shift: TypeAlias = Callable[[int, Tensor], Tensor]
 """What to add to a column's logits, shape (bins, 1), given the column and the logits of all rows, (bins, rows)."""
@@ -123,3 +129,36 @@ def fine_cells(bins: Index, bin_of: Index, share: Real, rng: np.random.Generator
     cells = np.empty_like(bins)
     cells[visited] = by_bin[chosen.clip(first[sorted_bins], first[sorted_bins + 1] - 1)]
     return cells
+
+
+def freeze(generator: AutoregressiveGenerator) -> Mapping[str, NDArray[Any]]:
+    """A generator as named arrays, without what follows from its study."""
+    return {
+        "maps": np.concatenate(generator.coarsening.arrays).astype(np.int16),
+        "weights": generator.weights,
+        "shifts": generator.shifts,
+        "within": np.concatenate(generator.within),
+        "tilt": np.zeros(0) if generator.tilt is None else generator.tilt.duals,
+    }
+
+
+def thaw(study: Study, arrays: Mapping[str, NDArray[Any]]) -> AutoregressiveGenerator:
+    """The generator that `freeze` gave. Raises MalformedFrame unless its arrays fit each other and the study."""
+    ends = rising(study.schema.sizes)
+    if arrays.keys() != _DTYPES.keys() or any(arrays[name].dtype != dtype for name, dtype in _DTYPES.items()):
+        raise MalformedFrame("a generator has other arrays than these")
+    if arrays["maps"].shape != (ends[-1],) or arrays["within"].shape != (ends[-1],):
+        raise MalformedFrame("a generator must say something of every fine cell")
+    coarsening = Coarsening(tuple(tuple(part.tolist()) for part in np.split(arrays["maps"], ends[1:-1])))
+    coarsening.check(study.schema.sizes)
+    network = shape_of(study, coarsening)
+    bins, duals = int(network.offsets[-1]), arrays["tilt"]
+    if arrays["weights"].shape != (network.size,) or arrays["shifts"].shape != (bins,):
+        raise MalformedFrame("a generator's weights do not fit its network")
+    if duals.shape not in {(0,), (bins + int(Pairs(coarsening).offsets[-1]),)}:
+        raise MalformedFrame("a generator's tilt does not fit its bins")
+    if not all(np.isfinite(values).all() for values in arrays.values()) or (arrays["within"] < 0).any():
+        raise MalformedFrame("a generator's numbers must be finite, and its shares not negative")
+    within = tuple(np.split(arrays["within"], ends[1:-1]))
+    tilt = Tilt(coarsening, duals) if duals.size else None
+    return AutoregressiveGenerator(network, coarsening, arrays["weights"], arrays["shifts"], within, tilt)

@@ -1,0 +1,130 @@
+"""The artefact of a study: its generator, and what is needed to use and to trust it, in one safetensors file.
+
+The file's own header carries a format number, the whole study as text, its digest, the engine's name and what the
+publisher adds (the certificate). Nothing in it is executed, and nothing is allocated before its size was compared with
+`Limits`: a generator may come from anybody.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from silosynth.common.arrays import Codes
+from silosynth.common.engine import Generator
+from silosynth.common.engines import sampling
+from silosynth.common.errors import InvalidStudy, MalformedFrame, NotPossible
+from silosynth.common.schema import Schema
+from silosynth.common.study import Study
+from silosynth.common.study_file import read_study, write_study
+
+FORMAT: Final = "1"
+BLOCK_ROWS: Final = 16_384
+"""Rows of one block of `sample_blocks`."""
+
+_LENGTH: Final = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most a file may hold."""
+
+    file_bytes: int = 1 << 28
+    header_bytes: int = 1 << 22
+    tensors: int = 16
+
+
+LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A generator with the study that made it. `header` is what its publisher added: read it as a claim, not a fact."""
+
+    study: Study
+    header: Mapping[str, Any]
+    generator: Generator
+
+    @property
+    def schema(self) -> Schema:
+        """What the generator's codes mean."""
+        return self.study.schema
+
+    @property
+    def study_digest(self) -> str:
+        """Identity of the study, verified against its text."""
+        return self.study.digest
+
+
+class _Format(NamedTuple):
+    """How an engine's generator becomes named arrays and back. `thaw` raises MalformedFrame where they do not fit."""
+
+    freeze: Callable[[Any], Mapping[str, NDArray[Any]]]
+    thaw: Callable[[Study, Mapping[str, NDArray[Any]]], Generator]
+
+
+_FORMATS: Final[Mapping[str, _Format]] = {"autoregressive": _Format(sampling.freeze, sampling.thaw)}
+
+
+def save(generator: Generator, study: Study, header: Mapping[str, Any]) -> bytes:
+    """The file. `header` must be JSON."""
+    arrays = dict(_FORMATS[study.engine].freeze(generator))
+    metadata = {
+        "format": FORMAT,
+        "engine": study.engine,
+        "study": write_study(study),
+        "digest": study.digest,
+        "header": json.dumps(header, sort_keys=True),
+    }
+    content: bytes = safetensors.numpy.save(arrays, metadata=metadata)
+    return content
+
+
+def load(content: bytes) -> Artefact:
+    """The artefact in a file. Raises MalformedFrame where it is none, or none of this version."""
+    metadata = _metadata(content)
+    if metadata.get("format") != FORMAT:
+        raise MalformedFrame("a generator file of another version")
+    try:
+        study = read_study(metadata["study"], source="the generator's study")
+        header = json.loads(metadata["header"])
+        arrays = safetensors.numpy.load(content)
+    except (KeyError, ValueError, InvalidStudy, NotPossible, SafetensorError) as error:
+        raise MalformedFrame(f"a generator file that cannot be read: {error}") from error
+    if study.digest != metadata.get("digest") or study.engine != metadata.get("engine") or not isinstance(header, dict):
+        raise MalformedFrame("a generator file whose parts contradict each other")
+    return Artefact(study, header, _FORMATS[study.engine].thaw(study, arrays))
+
+
+def sample_blocks(generator: Generator, rows: int, seed: int) -> Iterator[Codes]:
+    """Fine cells of `rows` rows, in blocks of at most BLOCK_ROWS; block i depends on seed and i only.
+
+    So blocks may be made in any order, on any machine, and a longer table begins with a shorter one's whole blocks.
+    """
+    for block, begin in enumerate(range(0, rows, BLOCK_ROWS)):
+        yield generator.sample(min(BLOCK_ROWS, rows - begin), np.random.default_rng([seed, block]))
+
+
+def _metadata(content: bytes) -> Mapping[str, str]:
+    """The file's own words about itself; sizes are checked before anything is parsed."""
+    if not _LENGTH.size <= len(content) <= LIMITS.file_bytes:
+        raise MalformedFrame("not a generator file, or larger than one may be")
+    (length,) = _LENGTH.unpack_from(content)
+    if length > min(LIMITS.header_bytes, len(content) - _LENGTH.size):
+        raise MalformedFrame("not a generator file, or with a header larger than one may be")
+    try:
+        told = json.loads(content[_LENGTH.size : _LENGTH.size + length])
+    except (ValueError, RecursionError) as error:
+        raise MalformedFrame("not a generator file") from error
+    metadata = told.get("__metadata__") if isinstance(told, dict) else None
+    if not isinstance(metadata, dict) or len(told) > LIMITS.tensors + 1:
+        raise MalformedFrame("not a generator file")
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise MalformedFrame("not a generator file")
+    return metadata
