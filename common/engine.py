@@ -163,6 +163,10 @@ class CoordinatorHalf(Protocol[State, Task]):
         """The generator: post-processing of noisy totals, free of charge."""
         ...
 
+    def units(self, state: State) -> float:
+        """About how many units all sites have together, by the noisy totals."""
+        ...
+
     def freeze(self, state: State) -> Mapping[str, NDArray[Any]]:
         """The state as named arrays, for the journal."""
         ...

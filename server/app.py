@@ -6,10 +6,9 @@ from collections.abc import Callable
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from silosynth.common.engine import Generator
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
-from silosynth.server.coordinator import run
+from silosynth.server.coordinator import Learnt, run
 from silosynth.server.journal import Journal
 from silosynth.server.sites import GridSites
 
@@ -19,10 +18,10 @@ def server_app(
     journal: Journal,
     seed: int,
     progress: Progress,
-    deliver: Callable[[Generator], None],
+    deliver: Callable[[Learnt], None],
     stop: threading.Event,
 ) -> ServerApp:
-    """A ServerApp that runs `study` and hands the generator to `deliver`. Setting `stop` ends it within a round."""
+    """A ServerApp that runs `study` and hands what it learnt to `deliver`. Setting `stop` ends it within a round."""
     app = ServerApp()
 
     @app.main()

@@ -20,6 +20,14 @@ class Total:
     receipts: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What a study learnt: a generator, and about how many units it speaks for."""
+
+    generator: Generator
+    units: float
+
+
 class Sites(Protocol):
     """All sites at once. What can be asked of them is a sum over all of them, never one site's answer."""
 
@@ -28,7 +36,7 @@ class Sites(Protocol):
         ...
 
 
-def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progress) -> Generator:
+def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progress) -> Learnt:
     """The generator learnt from `study.releases` sums; goes on after the last journaled one.
 
     A release that was asked but not journaled is asked again in the same words: sites answer it with the same bytes.
@@ -45,4 +53,4 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
         state = half.absorb(state, task, total.vector)
         journal.save(kind, total.vector, total.receipts, half.freeze(state))
     progress("fit", study.releases, study.releases)
-    return half.finish(state)
+    return Learnt(half.finish(state), half.units(state))

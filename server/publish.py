@@ -17,24 +17,35 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from silosynth.common.engine import Generator
-from silosynth.common.errors import InvalidInput
+from silosynth.common.errors import InvalidInput, MalformedFrame
+from silosynth.common.generator import LIMITS, Artefact, load, sample_blocks
 from silosynth.common.progress import Progress
 from silosynth.common.schema import Schema
 from silosynth.server.journal import replace
 
-BLOCK_ROWS: Final = 16_384
-"""Rows sampled, decoded and written at a time."""
+_DECODING: Final = 1  # stream of a seed
 
 
-def sampled(
-    generator: Generator, schema: Schema, rows: int, rng: np.random.Generator, progress: Progress
-) -> Iterator[pd.DataFrame]:
-    """`rows` synthetic rows as typed frames of at most BLOCK_ROWS rows. The same rng gives the same rows."""
-    for start in range(0, rows, BLOCK_ROWS):
-        progress("sample", start, rows)
-        codes = generator.sample(min(BLOCK_ROWS, rows - start), rng)
-        yield schema.decode(codes, rng)
+def sampled(generator: Generator, schema: Schema, rows: int, seed: int, progress: Progress) -> Iterator[pd.DataFrame]:
+    """`rows` synthetic rows as typed frames, block by block. The same seed gives the same rows."""
+    done = 0
+    for block, codes in enumerate(sample_blocks(generator, rows, seed)):
+        progress("sample", done, rows)
+        yield schema.decode(codes, np.random.default_rng([seed, block, _DECODING]))
+        done += len(codes)
     progress("sample", rows, rows)
+
+
+def load_artefact(path: Path) -> Artefact:
+    """The generator in a file. Raises InvalidInput where there is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LIMITS.file_bytes + 1)
+        return load(content)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be opened ({error.strerror}); give generator.safetensors") from None
+    except MalformedFrame as error:
+        raise InvalidInput(f"{path}: {error}; give generator.safetensors of a finished study") from None
 
 
 class TableFiles:

@@ -120,17 +120,14 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Draw synthetic rows from a generator, in blocks."""
-    import numpy as np
-
     from silosynth.server.publish import TableFiles, load_artefact, sampled
     from silosynth.simulations.console import progress
 
     with progress(quiet=quiet) as shown:
         shown("open", 0, 0)
         artefact = load_artefact(generator)
-        rng = np.random.default_rng(seed)
         with TableFiles(artefact.schema, [output]) as files:
-            for block in sampled(artefact.generator, artefact.schema, rows, rng, shown):
+            for block in sampled(artefact.generator, artefact.schema, rows, seed, shown):
                 files.add(block)
     print(json.dumps({"rows": rows, "file": str(output)}) if as_json else f"{rows} rows in {output}")
 

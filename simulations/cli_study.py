@@ -8,6 +8,8 @@ import typer
 
 app = typer.Typer(help="Write, check and read study files.", no_args_is_help=True)
 
+_CAPACITY = 1024  # of the sites imagined: what a study costs does not depend on it
+
 File = Annotated[Path, typer.Argument(help="The study file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
@@ -44,7 +46,9 @@ def check(
     from silosynth.simulations.cohort import study_of
 
     asked = study_of(study)
-    resolve(asked, tuple(Member(f"site-{number}", 1024) for number in range(1, 4)))  # settings and budget make a plan
+    resolve(
+        asked, tuple(Member(f"site-{number}", _CAPACITY) for number in range(1, 4))
+    )  # settings and budget make a plan
     unreviewed = list(asked.schema.unreviewed)
     found: dict[str, Any] = {"study": asked.name, "columns": len(asked.schema.columns), "unreviewed": unreviewed}
     lines = [f"{study}: a study of {len(asked.schema.columns)} columns"]
@@ -65,7 +69,16 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """A study in words: what would leave each site, and at what epsilon."""
-    from silosynth.simulations.words import described
+    from silosynth.common.describe import describe
+    from silosynth.common.plan import resolve
+    from silosynth.common.study import Member
+    from silosynth.server.certificate import prices
+    from silosynth.simulations.cohort import study_of
 
-    described_study = described(study, sites)
-    print(json.dumps(described_study.to_json()) if as_json else "\n".join(described_study.lines))
+    asked = study_of(study)
+    if not asked.plan:
+        asked = resolve(asked, tuple(Member(f"site-{number + 1}", _CAPACITY) for number in range(sites)))
+    words = describe(asked)
+    price = prices(asked, asked.releases)
+    epsilon = {"aggregate": str(price.aggregate), "local": str(price.local)}
+    print(json.dumps({"digest": asked.digest, "epsilon": epsilon, "words": words}) if as_json else words, end="")

@@ -16,12 +16,13 @@ from typing import Literal
 
 from silosynth.client.app import client_app
 from silosynth.client.site import Site
-from silosynth.common.engine import Generator
+from silosynth.common.evaluate import summary
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress, silent
 from silosynth.common.study import Study
 from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
+from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, gather, study_of
@@ -95,18 +96,19 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     homes = Homes(folder.sites, study, noise, how.seed)
     with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
         journal = folder.begin(noise, how.seed)
-        generator = _train(homes, sites, cohort, journal, how, progress)
-    product = Product(study, generator, journal.entries, noise, time.monotonic() - began)
-    publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
+        learnt = _train(homes, sites, cohort, journal, how, progress)
+    product = Product(study, learnt, journal.entries, noise, time.monotonic() - began)
+    scores = publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
     journal.close()
-    return Result(how.out, study.schema, generator, cohort.notes)
+    lines = tuple(summary(scores)) if how.evaluate else ()
+    return Result(how.out, study.schema, learnt.generator, cohort.notes, lines)
 
 
 def _train(
     homes: Homes, sites: Sequence[Site], cohort: Cohort, journal: Journal, how: How, progress: Progress
-) -> Generator:
+) -> Learnt:
     """The same ServerApp and the same ClientApp, on the Grid of either runtime."""
-    delivered: list[Generator] = []
+    delivered: list[Learnt] = []
     stop = threading.Event()
     server = server_app(homes.study, journal, how.seed, progress, delivered.append, stop)
     if how.runtime == "memory":

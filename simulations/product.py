@@ -3,14 +3,13 @@
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import pandas as pd
 
-from silosynth.common.engine import Generator
 from silosynth.common.evaluate import evaluate as score
 from silosynth.common.evaluate import report
 from silosynth.common.evaluate.scores import Scores
@@ -18,6 +17,7 @@ from silosynth.common.generator import save
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
 from silosynth.server.certificate import Noise, certificate
+from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Entry, replace
 from silosynth.server.publish import TableFiles, sampled, write_json, write_text
 from silosynth.simulations.cohort import Cohort
@@ -31,19 +31,19 @@ class Product:
     """What training left."""
 
     study: Study
-    generator: Generator
+    learnt: Learnt
     entries: tuple[Entry, ...]
     noise: Noise
     seconds: float
     """Wall clock of sites and coordinator together, in this process."""
 
 
-def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> None:
-    """Every file of the product, whole; certificate.json last."""
+def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
+    """Write every file of the product, whole; certificate.json last."""
     study = product.study
     receipts = tuple(sorted(product.entries[-1].receipts.items())) if product.entries else ()
     paper = certificate(study, len(product.entries), product.noise, receipts)
-    replace(out / "generator.safetensors", save(product.generator, study, paper))
+    replace(out / "generator.safetensors", save(product.learnt.generator, study, paper))
     began = time.monotonic()
     synthetic = _write_table(out, product, seed, progress)
     sampled_at = time.monotonic()
@@ -57,13 +57,14 @@ def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Pr
     }
     metrics = scores.to_json() | {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
     write_json(out / "metrics.json", metrics)
-    write_text(out / "report.html", report.render(scores, paper))
+    write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, cohort.notes)))
     write_json(out / "certificate.json", paper)
+    return scores
 
 
-def rows_of(study: Study, generator: Any) -> int:
-    """Synthetic rows to publish: as many as the study says, or as the noisy totals estimate."""
-    return study.rows or max(1, round(generator.units))
+def rows_of(product: Product) -> int:
+    """Synthetic rows to publish: as many as the study says, or as there are units by the noisy totals."""
+    return product.study.rows or max(1, round(product.learnt.units))
 
 
 def peak_memory_mb() -> float:
@@ -72,13 +73,17 @@ def peak_memory_mb() -> float:
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
+def _facts(seed: int, seconds: Mapping[str, float], notes: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Provenance for the report."""
+    facts = [("Seed of splits, network and sampling", str(seed)), ("Seconds", f"{seconds['total']:.0f}")]
+    return facts + [("Note on the input", note) for note in notes]
+
+
 def _write_table(out: Path, product: Product, seed: int, progress: Progress) -> pd.DataFrame:
     """Write synthetic.csv and synthetic.parquet; the first SCORED_ROWS rows, typed."""
     study, kept, count = product.study, [], 0
-    rng = np.random.default_rng([seed, 0x5A])
-    rows = rows_of(study, product.generator)
     with TableFiles(study.schema, [out / "synthetic.csv", out / "synthetic.parquet"]) as files:
-        for block in sampled(product.generator, study.schema, rows, rng, progress):
+        for block in sampled(product.learnt.generator, study.schema, rows_of(product), seed, progress):
             files.add(block)
             if count < SCORED_ROWS:
                 kept.append(block)

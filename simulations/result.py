@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from silosynth.common.engine import Generator
@@ -17,17 +16,20 @@ from silosynth.server.publish import sampled
 
 @dataclass(frozen=True)
 class Result:
-    """A finished study on this machine. `notes`: what a person should know about the input, in words."""
+    """A finished study on this machine.
+
+    `notes`: what a person should know about the input; `summary`: the scores that matter, as lines.
+    """
 
     path: Path
     schema: Schema = field(repr=False)
     generator: Generator = field(repr=False)
     notes: tuple[str, ...] = ()
+    summary: tuple[str, ...] = field(default=(), repr=False)
 
     def sample(self, rows: int, *, seed: int = 0) -> pd.DataFrame:
         """Fresh synthetic rows, free of charge: the same seed gives the same rows."""
-        rng = np.random.default_rng(seed)
-        blocks = [self.schema.present(b) for b in sampled(self.generator, self.schema, rows, rng, silent)]
+        blocks = [self.schema.present(b) for b in sampled(self.generator, self.schema, rows, seed, silent)]
         return pd.concat(blocks, ignore_index=True)
 
     @cached_property

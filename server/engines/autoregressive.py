@@ -96,6 +96,10 @@ class Autoregressive:
         tilt = self._tilt(state, bins) if state.pairs.size else None
         return AutoregressiveGenerator(shape, prepared.coarsening, weights, shifts, prepared.within, tilt)
 
+    def units(self, state: State) -> float:
+        """See engine.CoordinatorHalf."""
+        return _prepared(state).units
+
     def freeze(self, state: State) -> Mapping[str, NDArray[Any]]:
         """See engine.CoordinatorHalf."""
         return {name: np.asarray(getattr(state, name)) for name in _FROZEN}
