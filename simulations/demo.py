@@ -1,12 +1,13 @@
 """The demo: the RAND Health Insurance Experiment, real rows of six real sites, from a package that ships them.
 
-The study file beside this module is an ordinary one. Here the table is only brought into its shape: three indicator
-columns of self-rated health become one, and two costs become yes or no.
+The study file beside this module is an ordinary one. Here the table is only brought into its shape: whole numbers where
+the study asks for no more, probabilities, costs and visits to yes or no, three indicators of health to one code.
 """
 
 import importlib.resources
 import importlib.util
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ import pandas as pd
 from silosynth.common.errors import InvalidInput, NotPossible
 from silosynth.common.study import Study
 from silosynth.common.study_file import read_study
+
+_WHOLE: Final = ("mdeoff", "xage", "educdec", "income", "mhi", "disea", "ghindx", "drugdol")
+_LIKELY: Final = 0.5
 
 
 def study(epsilon: float | None = None) -> Study:
@@ -42,6 +46,14 @@ def sites() -> dict[str, pd.DataFrame]:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     rated = [table[column] == "1" for column in ("hlthg", "hlthf", "hlthp")]
     table["health"] = np.select(rated, ["good", "fair", "poor"], "excellent")
-    table["inpatient"] = np.where(table["inpdol"].astype(float) > 0, "true", "false")
-    table["visit"] = np.where(table["mdvis"].astype(int) > 0, "true", "false")
+    table["inpatient"] = _yes(table["inpdol"], 0.0)
+    table["visit"] = _yes(table["mdvis"], 0.0)
+    for column in ("black", "physlm"):
+        table[column] = _yes(table[column], _LIKELY)
+    for column in _WHOLE:
+        table[column] = pd.to_numeric(table[column]).round().astype("Int64").astype(object)
     return {f"site-{name}": rows.reset_index(drop=True) for name, rows in table.groupby("site")}
+
+
+def _yes(numbers: "pd.Series[str]", above: float) -> "pd.Series[str]":
+    return pd.Series(np.where(pd.to_numeric(numbers) > above, "true", "false"))
