@@ -37,9 +37,9 @@ class Gaussian:
 
     Formal guarantee: let the integer query have L2 sensitivity D for adding or removing one unit, and let each site add
     discrete Gaussian noise of parameter sigma_i with sigma_i^2 >= (multiplier * D)^2 / shares + 4. Then the sum over at
-    least `shares` honest sites is 1/multiplier-GDP up to 2^-40 in delta (discrete Gaussian as post-processing of
-    N(0, sigma^2 - 4): corollary of Peikert 2010 and Genise et al. 2020; sums over sites: Kairouz, Liu, Steinke 2021), and
-    one site's own answer is sqrt(shares)/multiplier-GDP.
+    least `shares` honest sites is 1/multiplier-GDP up to 2^-40 in delta, and one site's own answer is
+    sqrt(shares)/multiplier-GDP. (The discrete Gaussian is post-processing of N(0, sigma^2 - 4): corollary of Peikert
+    2010 and Genise et al. 2020; sums over sites: Kairouz, Liu, Steinke 2021.)
     """
 
     multiplier: Fraction

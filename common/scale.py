@@ -19,7 +19,7 @@ MAX_CAPACITY = 1 << 23
 """Most rows one site may put into a clipped sum."""
 
 MICRO_BATCH = 1024
-"""Rows whose vectors are computed together, always exactly so many: the shape, and so the kernels, never depend on data."""
+"""Rows whose vectors are computed together, always exactly so many: no shape, hence no kernel, depends on data."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Sensitivity:
 
 
 def histogram_sensitivity(groups: int) -> Sensitivity:
-    """A unit moves each of `groups` tables by at most HISTOGRAM_GRID in L1, so the vector by grid * sqrt(groups) in L2."""
+    """A unit moves each of `groups` tables by at most the grid in L1, so the vector by grid * sqrt(groups) in L2."""
     return Sensitivity(HISTOGRAM_GRID**2 * groups)
 
 

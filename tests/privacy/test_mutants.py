@@ -226,7 +226,7 @@ def rows_of_a_unit_rounded_up(patch):
     )
 
 
-@caught_by(checks.check_two_worlds)
+@caught_by(checks.check_histogram_is_bounded)
 def rows_counted_twice(patch):
     patch.setattr(mechanism, "_count", lambda cells, weights, offsets: true_count(cells, 2 * weights, offsets))
 
