@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,9 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from silosynth.common.arrays import Real
+from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate.details import column_details, pair_details
 from silosynth.common.evaluate.detection import Grouped, copies, detection
-from silosynth.common.evaluate.fidelity import Sides, distances, marginal_cells, pair_trends, shapes, trend_tables
+from silosynth.common.evaluate.fidelity import (
+    Counted,
+    Sides,
+    distances,
+    marginal_cells,
+    pair_trends,
+    shape,
+    trend_tables,
+)
 from silosynth.common.evaluate.intervals import BOOTSTRAP, JACKKNIFE, WILSON, jackknife, wilson
 from silosynth.common.evaluate.models import inputs
 from silosynth.common.evaluate.outcome import Task, outcome_of
@@ -101,7 +111,10 @@ def evaluate(
 
     Raises:
         ValueError: without training rows or without synthetic rows.
+        NotPossible: where scikit-learn or scipy is not installed.
     """
+    if missing := [name for name in ("sklearn", "scipy") if find_spec(name) is None]:
+        raise NotPossible(f"scores need {' and '.join(missing)}: pip install 'silosynth[demo]'")
     if not len(train) or not len(synthetic):
         raise ValueError("an evaluation needs training rows and synthetic rows")
     rng = np.random.default_rng(seed)
@@ -118,7 +131,7 @@ def evaluate(
         rng,
     )
     pairs = _subsets(len(labels), 2, case.budget.pairs, rng)
-    found = _Found(_ticker(progress, steps=2 * -(-len(pairs) // _CHUNK) + 12))
+    found = _Found(_ticker(progress, steps=len(labels) + 2 * -(-len(pairs) // _CHUNK) + 11))
     found.rows |= {"train": real.rows, "holdout": held.rows, "synthetic": made.rows}
     if not held.rows:
         found.notes.append("no held-out rows: no ceilings, and nothing to test models on")
@@ -143,11 +156,17 @@ def _likeness(case: _Case, pairs: Sequence[tuple[int, ...]], found: _Found) -> N
     if views.matched_rows is not None:
         found.rows["matched"] = views.matched_rows
 
-    alike, one = shapes(sides), distances(sides, cells, [(at,) for at in range(len(case.labels))])
-    found.tick("columns")
+    every = range(len(case.labels))
+    rows_of_shapes = []
+    for at in every:
+        rows_of_shapes.append(shape(sides, at))
+        found.tick("columns")
+    alike, one = np.stack(rows_of_shapes), distances(sides, cells, [(at,) for at in every])
     _add(found, "column_shapes", alike, views, "higher")
     _add(found, "tvd1", one, views, "lower")
     found.columns = column_details(case.schema, sides, alike, one)
+    if real is case.train.table:
+        _weigh_persons(case, cells, found)
 
     tables = trend_tables(sides)
     two, similar, strong = [], [], []
@@ -170,6 +189,21 @@ def _likeness(case: _Case, pairs: Sequence[tuple[int, ...]], found: _Found) -> N
         _add(found, "tvd3", distances(sides, cells, triples), views, "lower")
     found.tick("triples of columns")
     found.rows |= {"pairs": len(pairs), "triples": len(triples)}
+
+
+def _weigh_persons(case: _Case, cells: Counted, found: _Found) -> None:
+    """A note where persons have unlike numbers of rows: a generator learns from persons, scores compare rows."""
+    rows_of = np.bincount(case.train.units)
+    if rows_of.min() == rows_of.max():
+        return
+    weights = 1 / rows_of[case.train.units]
+    moved = [
+        np.abs(np.bincount(own, weights) / weights.sum() - np.bincount(own) / len(own)).sum() / 2 for own in cells.own
+    ]
+    found.notes.append(
+        "persons have unlike numbers of rows, and each counts once in training: that alone moves single columns by "
+        f"{np.mean(moved):.3f} on average (tvd1 of training rows weighted by person)"
+    )
 
 
 def _trends(found: _Found, similarity: Real, strong: NDArray[np.bool_], views: Panel) -> None:

@@ -61,24 +61,22 @@ def distances(sides: Sides, cells: Counted, subsets: Sequence[Sequence[int]]) ->
     return out
 
 
-def shapes(sides: Sides) -> Real:
-    """Column shapes: 1 - Kolmogorov-Smirnov distance (ordered) or 1 - total variation (coded), missing left out.
+def shape(sides: Sides, column: int) -> Real:
+    """Column shape of each view, (views,): 1 - Kolmogorov-Smirnov distance (ordered) or 1 - total variation (coded).
 
-    NaN where a side has no value.
+    Missing values are left out; NaN where a side has no value.
     """
-    out = np.empty((len(sides.labels), len(sides.panel.views)))
-    for at, (own, other) in enumerate(zip(sides.train.columns, sides.panel.table.columns, strict=True)):
-        have, seen = (own >= 0, other >= 0) if sides.labels[at] else (~np.isnan(own), ~np.isnan(other))
-        if not have.any():
-            out[at] = np.nan
-            continue
-        # SDMetrics rounds to 14 decimals before it compares
-        values = np.concatenate([own[have], other[seen]])
-        levels, place = np.unique(values if sides.labels[at] else np.round(values, 14), return_inverse=True)
-        own_shares, shares = sides.panel.shares(place[: have.sum()], place[have.sum() :], len(levels), seen)
-        gap = shares - own_shares
-        out[at] = 1 - (np.abs(gap).sum(axis=1) / 2 if sides.labels[at] else np.abs(gap.cumsum(axis=1)).max(axis=1))
-    return out
+    own, other, coded = sides.train.columns[column], sides.panel.table.columns[column], sides.labels[column]
+    have, seen = (own >= 0, other >= 0) if coded else (~np.isnan(own), ~np.isnan(other))
+    if not have.any():
+        return np.full(len(sides.panel.views), np.nan)
+    values = np.concatenate([own[have], other[seen]])
+    # SDMetrics rounds to 14 decimals before it compares
+    levels, place = np.unique(values if coded else np.round(values, 14), return_inverse=True)
+    own_shares, shares = sides.panel.shares(place[: have.sum()], place[have.sum() :], len(levels), seen)
+    gap: Real = shares - own_shares
+    distance: Real = np.abs(gap).sum(axis=1) / 2 if coded else np.abs(gap.cumsum(axis=1)).max(axis=1)
+    return 1 - distance
 
 
 @dataclass(frozen=True)

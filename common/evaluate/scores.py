@@ -143,32 +143,36 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(float(number), 6)
 
 
-_HEADLINES = (
-    ("signal kept", "tstr_signal_kept", "share of a real model's signal that a model trained on synthetic rows keeps"),
-    ("pair trends", "pair_trends", "likeness of strongly associated pairs of columns"),
-    ("2-way distance", "tvd2", "total variation distance of all two-way tables"),
-    ("detection AUC", "detection_auc", "how well a model tells synthetic from real rows; 0.5 is chance"),
-)
+_HEADLINES = {
+    "tstr_signal_kept": "signal kept",
+    "pair_trends": "pair trends",
+    "tvd2": "2-way distance",
+    "detection_auc": "detection AUC",
+}
 
 
 def summary(scores: Scores) -> list[str]:
-    """The four numbers that matter, as lines for a terminal."""
-    lines = [f"{'':<16}{'value':>8}  {'95 % interval':<17}{'floor':>8}{'ceiling':>9}{'of the way':>12}"]
-    for title, name, meaning in _HEADLINES:
+    """The four numbers that matter, each with floor and ceiling, as lines for a terminal of 80 columns."""
+    lines = [f"{'':<15}{'value':>8}   {'95 % interval':<16}{'floor':>7}{'ceiling':>9}   of the way"]
+    for name, title in _HEADLINES.items():
         score = scores.scores.get(name)
         if score is None:
-            lines.append(f"{title:<16}{'-':>8}  not measured: see notes in metrics.json")
+            lines.append(f"{title:<15}{'-':>8}   not measured: metrics.json says why")
             continue
-        between = "" if score.interval is None else f"{score.interval[0]:.3f} to {score.interval[1]:.3f}"
-        way = "-" if score.rescaled is None else f"{score.rescaled:.0f} %"
-        floor, ceiling = (_shown(number) for number in (score.floor, score.ceiling))
-        lines.append(f"{title:<16}{score.value:>8.3f}  {between:<17}{floor:>8}{ceiling:>9}{way:>12}  {meaning}")
+        between = "-" if score.interval is None else f"{score.interval[0]:.3f} to {score.interval[1]:.3f}"
+        floor, ceiling = ("-" if number is None else f"{number:.3f}" for number in (score.floor, score.ceiling))
+        lines.append(f"{title:<15}{score.value:>8.3f}   {between:<16}{floor:>7}{ceiling:>9}   {way(score) or '-'}")
+    if scores.scores:
+        lines.append("floor: columns shuffled independently; ceiling: held-out real rows")
     matched = next((score.matched for score in scores.scores.values() if score.matched), None)
-    lines.append("floor: columns shuffled independently; ceiling: real held-out rows in place of synthetic ones.")
     if matched:
-        lines.append(f"of the way: from floor to ceiling, on samples of {matched.rows:,} rows each.")
+        lines.append(f"of the way from floor to ceiling: on samples of {matched.rows:,} rows each")
     return lines
 
 
-def _shown(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3f}"
+def way(score: Score) -> str | None:
+    """How far from floor to ceiling, in words that do not boast; None where that means nothing."""
+    at = score.rescaled
+    if at is None:
+        return None
+    return "below floor" if at < 0 else "past ceiling" if at > 100 else f"{at:.0f} %"  # noqa: PLR2004 - percent

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from silosynth.common.arrays import Real
 from silosynth.common.evaluate.fidelity import (
     Sides,
     cramers_v,
     distances,
     marginal_cells,
     pair_trends,
-    shapes,
+    shape,
     trend_tables,
 )
 from silosynth.common.evaluate.tables import panel, read
@@ -56,6 +57,10 @@ def sides_of(schema: Schema, train: pd.DataFrame, made: pd.DataFrame, held: pd.D
     frames = [train, made, *([] if held is None else [held])]
     (real, synthetic, *rest), labels = read(schema, frames)
     return Sides(real, panel(synthetic, real.shuffled(rng), rest[0] if rest else None, rng), labels)
+
+
+def shapes(sides: Sides) -> Real:
+    return np.stack([shape(sides, at) for at in range(len(sides.labels))])
 
 
 def pairs_of(schema: Schema) -> list[tuple[int, int]]:
