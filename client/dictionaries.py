@@ -6,7 +6,7 @@ type, and any of min, max, codes, missing, special, decimals, unit, scale; lists
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,3 @@ def _number(place: str, key: str, word: str) -> float:
     if math.isnan(value):
         raise InvalidStudy(f"{place}: key {key!r}: must be a number")
     return int(value) if value.is_integer() else value
-
-
-def placeholders(guesses: list[Guess]) -> Iterator[str]:
-    """Names of the columns that a person has to complete before the draft is a study."""
-    return (guess.name for guess in guesses if guess.column is None)

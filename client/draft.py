@@ -42,11 +42,12 @@ def draft(path: Path, *, target: str | None = None, unit: str | None = None) -> 
             raise InvalidInput(f"{path.name}: {key} {name!r} is not among its columns; check the spelling")
     guesses = [_keyed(found, unit) for found in guesses]
     used = [found for found in guesses if found.column is not None]
-    if target is not None and (reason := next((f.remarks for f in guesses if f.name == target and not f.column), None)):
+    if from_rows and (reason := next((f.remarks for f in guesses if f.name == target and not f.column), None)):
         raise InvalidInput(f"{path.name}: target {target!r} {reason[0]}")
     if len(used) < MIN_COLUMNS and from_rows:
         raise InvalidInput(f"{path.name}: has fewer than {MIN_COLUMNS} columns that can be modelled")
-    beyond = {found.name for found in used[MAX_COLUMNS:]} - {target}
+    used.sort(key=lambda found: found.name != target)  # the target first, all others as they stand
+    beyond = {found.name for found in used[MAX_COLUMNS:]}
     guesses = [
         Guess(found.name, None, (f"is beyond the {MAX_COLUMNS} columns a study may have",))
         if found.name in beyond

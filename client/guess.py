@@ -14,6 +14,7 @@ from silosynth.client.sources.suspect import suspicion_of_numbers, suspicion_of_
 from silosynth.common.arrays import Real
 from silosynth.common.column import MAX_CODES, TIME_UNITS, Column, Kind
 from silosynth.common.conform import SYNONYMS
+from silosynth.common.errors import InvalidStudy
 from silosynth.common.grids import EXACT_RANGE
 
 _FEW_CODES = 6  # whole numbers with so few values are more often codes than counts
@@ -45,10 +46,13 @@ def guess(profile: Profile) -> Guess:
     seen = profile.without(absent)
     if not seen.rows:
         return Guess(profile.name, None, ("holds nothing but codes for missing; declare it from its code book",))
-    for attempt in (_boolean, _number, _moment, _time_span):
-        if (found := attempt(seen, absent)) is not None:
-            return found
-    return _codes(profile)  # with the words for missing among the codes: "none" may well be an answer
+    try:
+        for attempt in (_boolean, _number, _moment, _time_span):
+            if (found := attempt(seen, absent)) is not None:
+                return found
+        return _codes(profile)  # with the words for missing among the codes: "none" may well be an answer
+    except InvalidStudy:  # such as numbers of twenty digits
+        return Guess(profile.name, None, ("holds values that no column of a study can hold; recode it",))
 
 
 def _boolean(seen: Profile, absent: tuple[str, ...]) -> Guess | None:

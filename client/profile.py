@@ -15,6 +15,8 @@ ABSENT_WORDS = frozenset(
 )
 """Texts that mean missing wherever they stand among numbers or dates, in lower case."""
 
+_LARGEST = 2.0**52  # beyond it, different texts are one float
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -34,11 +36,11 @@ class Profile:
         return Profile(self.name, {word: times for word, times in self.counts.items() if word not in out})
 
     def numbers(self) -> Real:
-        """Each distinct text as a number, NaN where it is none; codes with leading zeros are none."""
+        """Each distinct text as a number, NaN where it is none; leading zeros or too many digits make a code."""
         words = pd.Series(list(self.counts), dtype=object)
         padded = words.str.match(r"[+-]?0[0-9]").to_numpy(np.bool_, na_value=False)
         values = pd.to_numeric(words, errors="coerce").to_numpy(np.float64, copy=True)
-        values[padded | ~np.isfinite(values)] = np.nan
+        values[padded | (np.abs(values) >= _LARGEST) | np.isinf(values)] = np.nan
         return values
 
     def times(self) -> Real:

@@ -73,8 +73,8 @@ class Column:
             value = getattr(self, bound)
             object.__setattr__(self, bound, None if value is None else float(value) + 0.0)
         object.__setattr__(self, "special", tuple(sorted(float(value) + 0.0 for value in self.special)))
-        if not self.name.strip() or not self.name.isprintable():
-            raise InvalidStudy(f"column name {self.name!r} is empty or holds control characters; name every column")
+        if not self.name or self.name != self.name.strip() or not self.name.isprintable():
+            raise InvalidStudy(f"column name {self.name!r} is empty, or has space around it or control characters")
         object.__setattr__(self, "missing", tuple(code for code in self.missing if code.strip()))  # blank always is
         self._check_words()
         self._check_numbers()
@@ -115,6 +115,13 @@ class Column:
         if self.kind in {Kind.INTEGER, Kind.DATE, Kind.DATETIME}:
             return 1
         return None if self.decimals is None else 10**self.decimals
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """The missing codes that are numbers, so that 999 and 999.0 mean the same; a date is never a number."""
+        if self.kind in {Kind.DATE, Kind.DATETIME}:
+            return ()
+        return tuple(number for code in self.missing if (number := _number(code)) is not None)
 
     @property
     def other(self) -> str:
@@ -196,6 +203,8 @@ class Column:
         for value in self.special:
             if not low <= value <= high:
                 raise self._wrong("special", "holds a value outside min and max")
+            if value in self.missing_numbers:
+                raise self._wrong("special", "holds a value that is also declared missing; keep one")
             self._check_lattice("special", value)
         if twice := _repeated([str(value) for value in self.special]):
             raise self._wrong("special", f"{twice} stands twice; keep one")
@@ -211,6 +220,13 @@ class Column:
             raise self._wrong(key, f"must have at most the {self.decimals} decimals of the column")
         if abs(value) * (self.per_unit or 1) >= 2**52:  # beyond it neighbouring values are one float
             raise self._wrong(key, "is too large for the column's decimals; use fewer decimals or a larger unit")
+
+
+def _number(code: str) -> float | None:
+    try:
+        return float(code)
+    except ValueError:
+        return None
 
 
 def _repeated(words: Sequence[str]) -> str | None:

@@ -105,7 +105,7 @@ def _dictionary(column: Column) -> tuple[dict[str, int], dict[str, int]]:
 
 def _ordered(column: Column, text: Values, place: Place) -> tuple[Values, ColumnCounts]:
     values = _parse(column, text)
-    absent = np.isin(values, [number for code in column.missing if (number := _number(code)) is not None])
+    absent = np.isin(values, column.missing_numbers)
     unread = np.flatnonzero(np.isnan(values))
     words = text.iloc[unread]
     declared = words.isna() | words.astype(str).str.strip().isin({"", *(code.strip() for code in column.missing)})
@@ -135,10 +135,3 @@ def _parse(column: Column, text: Values) -> Real:
         seconds = np.where(np.isnat(spans), np.nan, spans.astype(np.int64) / 1e9)
         values[unread] = seconds / TIME_UNITS[column.unit]
     return values
-
-
-def _number(code: str) -> float | None:
-    try:
-        return float(code)
-    except ValueError:
-        return None

@@ -30,7 +30,7 @@ _ROWS_STAY = (
     "before they leave. Nothing else about its rows is sent: no exact counts, no error texts, no bounds."
 )
 _NOT_PROMISED = (
-    "- That a statement about all persons stays unknown: whether a person is in the table is hidden, not what all show.",
+    "- That a statement about all persons stays unknown: whether a person is in the table is hidden, not what all say.",
     "- This price for a person at several sites, or under several keys at one site: each presence costs again.",
     "- Secrecy of the column names, bounds and codes above, of the list of sites, and of the totals themselves.",
     "- That this is all a site ever spends: every study that a site answers adds to the others in its ledger.",

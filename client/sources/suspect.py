@@ -12,23 +12,23 @@ import numpy as np
 from silosynth.common.arrays import Real, Values
 from silosynth.common.column import Column, Kind
 
-FEWEST = 20
-"""Below so many values, that all differ says nothing."""
+_FEWEST = 20  # below so many values, that all differ says nothing
+_FEWEST_DECLARED = 50  # more is needed to doubt a column that a person has declared
 
 _NEARLY_ALL = 0.95
 _KEY_NAME = re.compile(
-    r"(^|[^a-z])(ids?|pid|uid|uuid|guid|key|nr|nbr|no|mrn|ssn|patient|person|subject|participant|customer|account)"
-    r"([^a-z]|$)",
+    r"(^|[^a-z])(ids?|pid|uid|uuid|guid|key|nr|nbr|no|mrn|ssn|patient|person|subject|participant|customer|account)$"
+    r"|^id[^a-z]",
     re.IGNORECASE,
 )
 _CAMEL_KEY = re.compile(r"[a-z](Id|ID|Key|Nr|No)$")
 _IDENTIFIER = (
-    "looks like an identifier: its values are as many as persons; leave it out, or name it as `unit` if it is "
+    "looks like an identifier: it has about as many values as persons; leave it out, or name it as `unit` if it is "
     "the person's key"
 )
 _FREE_TEXT = "looks like free text, which can name a person; leave it out, or recode it to a short list of codes"
 _MANY_KEYS = 100
-_MANY_TEXTS = 50
+_FEW_TEXTS, _MANY_TEXTS = 8, 50
 _MANY_WORDS = 4
 _LONG = 40
 
@@ -41,7 +41,7 @@ def names_a_key(name: str) -> bool:
 def suspicion_of_codes(column: Column, typed: Values) -> str | None:
     """Why a declared column should not be in a study, or None."""
     values = typed.dropna()
-    if len(values) < FEWEST:
+    if len(values) < _FEWEST_DECLARED:
         return None
     distinct = values.nunique()
     if column.kind is Kind.INTEGER and names_a_key(column.name) and distinct > _NEARLY_ALL * len(values):
@@ -53,7 +53,7 @@ def suspicion_of_codes(column: Column, typed: Values) -> str | None:
 
 def suspicion_of_numbers(name: str, values: Real, rows: int) -> str | None:
     """Why a column of whole numbers should not be in a study, or None. `values`: distinct ones; `rows`: not missing."""
-    if rows < FEWEST:
+    if rows < _FEWEST:
         return None
     if len(values) == rows and np.ptp(values) == rows - 1:
         return "looks like a row number; leave it out"
@@ -65,15 +65,18 @@ def suspicion_of_numbers(name: str, values: Real, rows: int) -> str | None:
 def suspicion_of_words(counts: Mapping[str, int]) -> str | None:
     """Why a column of texts should not be in a study, or None. `counts`: how often each distinct text stands there."""
     rows, distinct = sum(counts.values()), len(counts)
-    if rows < FEWEST:
+    spaced = sum(times for word, times in counts.items() if " " in word)
+    once = sum(1 for times in counts.values() if times == 1)
+    seldom_twice = once > distinct / 2 and (
+        (distinct > _FEW_TEXTS and spaced > rows / 2) or (distinct > _MANY_TEXTS and spaced > rows / 5)
+    )
+    if seldom_twice:
+        return _FREE_TEXT
+    if rows < _FEWEST:
         return None
     wordy = sum(times for word, times in counts.items() if len(word.split()) >= _MANY_WORDS or len(word) > _LONG)
     if distinct > rows / 4 and wordy > rows / 20:
         return _FREE_TEXT
     if distinct > _NEARLY_ALL * rows:
         return _IDENTIFIER
-    spaced = sum(times for word, times in counts.items() if " " in word)
-    once = sum(1 for times in counts.values() if times == 1)
-    if distinct > _MANY_TEXTS and once > distinct / 2 and spaced > rows / 5:
-        return _FREE_TEXT
     return _FREE_TEXT if distinct > rows / 2 else None

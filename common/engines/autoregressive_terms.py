@@ -21,8 +21,9 @@ from silosynth.common.arrays import Codes, Index, Real, Weights
 from silosynth.common.engines.autoregressive_net import Layers, layers, zeros
 from silosynth.common.engines.autoregressive_shape import Shape
 
+_GRID = float(scale.SUM_GRID)
 _ACTIVATION_GRID = 2.0**10
-_ERROR_GRID = scale.SUM_GRID / _ACTIVATION_GRID
+_ERROR_GRID = _GRID / _ACTIVATION_GRID
 
 
 class Gradients:
@@ -112,7 +113,7 @@ class ClosedForm:
         sums.hidden_bias.copy_(hidden.sum(1) * _ACTIVATION_GRID)
         for units, seen in shape.blocks:
             torch.mm(hidden[units], self.embedded[seen].t(), out=sums.hidden[units, seen])
-        embedding = _truncated(self.embedding_errors, weights * scale.SUM_GRID)
+        embedding = _truncated(self.embedding_errors, weights * _GRID)
         chosen = torch.zeros_like(self.errors).scatter_(0, self.index, 1.0)
         for column in range(columns - 1):
             torch.mm(

@@ -37,5 +37,6 @@ class Coarsening:
         if tuple(map(len, self.maps)) != sizes:
             raise MalformedFrame("a coarsening must map every fine cell of every column")
         for column in self.maps:
-            if set(column) != set(range(max(column) + 1)):
+            used = set(column)
+            if min(used) != 0 or max(used) != len(used) - 1:
                 raise MalformedFrame("bins must be numbered from 0 without gaps")

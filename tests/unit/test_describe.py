@@ -1,0 +1,80 @@
+"""A study in words: the numbers are those of the accountant, and nothing that matters is left out."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from silosynth.common import accounting
+from silosynth.common.describe import describe, plan_event
+from silosynth.common.schema import Column, Kind, Schema
+from silosynth.common.study import Budget, Member, Step, Study, Trust
+
+SCHEMA = Schema(
+    (
+        Column("AGE", Kind.INTEGER, low=16, high=100, missing=("999",), unreviewed=("min", "max")),
+        Column("BORN", Kind.DATE, low=0, high=365),
+        Column("SEEN", Kind.DATETIME, low=0, high=3661),
+        Column("ICD", Kind.CATEGORICAL, codes=tuple(f"A{at}" for at in range(20))),
+    )
+)
+STUDY = Study(
+    "strokes",
+    SCHEMA,
+    Budget(1, 1e-5, 1),
+    target="ICD",
+    unit="patient",
+    purpose="teaching",
+    roster=tuple(Member(name, 1000) for name in ("north", "south", "east", "west", "centre")),
+    plan=(Step("one-ways", 1, Fraction(10)), Step("gradient", 50, Fraction(40))),
+)
+
+
+def said(study):
+    return " ".join(describe(study).split())
+
+
+def test_everything_a_data_protection_officer_asks_is_there():
+    text = said(STUDY)
+    for words in (
+        "strokes", "teaching", "'patient'", "never modelled", "at most 64 rows", "20% of the persons",
+        "1 sum (one-ways, noise multiplier 10)", "50 sums (gradient, noise multiplier 40)", "epsilon 1 at delta 1e-05",
+        "north, south, east, west, centre", "5 sites, even together with 1", "AGE: integer, 16 to 100; missing: 999",
+        "UNREVIEWED: min, max", "1 columns have bounds or codes taken from data",
+        "BORN: date, 1970-01-01 to 1971-01-01",
+        "1970-01-01 01:01:01", "and 8 more codes", "without masking", "not promised", STUDY.digest,
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_both_epsilons_are_the_accountants():
+    mu2 = Fraction(1, 100) + Fraction(50, 1600)
+    text = said(STUDY)
+    assert f"epsilon {accounting.epsilon(mu2, 1e-5):.3f} against everybody who sees only totals" in text
+    assert f"epsilon {accounting.epsilon(4 * mu2, 1e-5):.3f} against all others together" in text
+
+
+def test_local_trust_has_one_epsilon():
+    text = said(replace(STUDY, trust=Trust.LOCAL))
+    assert f"epsilon {accounting.epsilon(Fraction(1, 100) + Fraction(50, 1600), 1e-5):.3f} against everybody:" in text
+    assert "totals over the" not in text
+    assert "masking" not in text
+
+
+def test_an_unresolved_study_says_so():
+    study = replace(STUDY, plan=(), roster=(), unit=None, purpose="")
+    assert plan_event(study) is None
+    for words in ("plan is not there yet", "computed when the plan", "taken for one person", "not stated"):
+        assert words in said(study)
+
+
+@pytest.mark.parametrize("epsilon", [float("inf")])
+def test_no_noise_is_no_privacy(epsilon):
+    study = replace(STUDY, budget=Budget(epsilon, 1e-5, 1), plan=(Step("one-ways", 1, None),))
+    assert plan_event(study) is None
+    assert "NO PRIVACY" in said(study)
+    assert "WITHOUT NOISE" in said(study)
+
+
+def test_lines_are_short_enough_to_read():
+    assert max(map(len, describe(STUDY).splitlines())) <= 100
