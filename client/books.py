@@ -104,13 +104,9 @@ class Books:
 
     def charge(self, wanted: Planned | Reserved) -> Price:
         """What an entry costs: a plan all of its releases; a reservation nothing more, but for a retry."""
-        match wanted:
-            case Planned(private=private):
-                return price(wanted.event()) + Price(noiseless=not private)
-            case Reserved(attempt=0):
-                return Price()
-            case Reserved(event=event):
-                return price(event)
+        if isinstance(wanted, Planned):
+            return price(wanted.event()) + Price(noiseless=not wanted.private)
+        return price(wanted.event) if wanted.attempt else Price()
 
     def after(self, wanted: Planned | Reserved) -> Spending:
         """What will have been spent if `wanted` is written."""

@@ -132,7 +132,11 @@ def test_too_many_refusals_lock():
         policy.check_refusals(2)
 
 
-@pytest.mark.parametrize("mu_squared", [Fraction(1, 10**6), Fraction(1, 7), Fraction(11, 3), mu_squared_for(1.0, 1e-5)])
+ONE = mu_squared_for(1.0, 1e-5)
+A_HAIR_OVER = ONE * (1 + Fraction(1, 10**10))  # epsilon still rounds to 1, whose mu^2, rounded down, does not cover it
+
+
+@pytest.mark.parametrize("mu_squared", [Fraction(1, 10**6), Fraction(1, 7), Fraction(11, 3), ONE, A_HAIR_OVER])
 def test_a_covering_cap_covers_and_hardly_more(mu_squared):
     cap = Cap.covering(mu_squared, 1e-5)
     assert mu_squared <= cap.mu_squared <= mu_squared * Fraction(1003, 1000) + Fraction(1, 10**5)
