@@ -7,7 +7,7 @@ the study asks for no more, probabilities, costs and visits to yes or no, three 
 import importlib.resources
 import importlib.util
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -55,5 +55,5 @@ def sites() -> dict[str, pd.DataFrame]:
     return {f"site-{name}": rows.reset_index(drop=True) for name, rows in table.groupby("site")}
 
 
-def _yes(numbers: "pd.Series[str]", above: float) -> "pd.Series[str]":
-    return pd.Series(np.where(pd.to_numeric(numbers) > above, "true", "false"))
+def _yes(numbers: "pd.Series[str]", above: float) -> "np.ndarray[Any, np.dtype[np.str_]]":
+    return np.where(pd.to_numeric(numbers) > above, "true", "false")

@@ -57,6 +57,9 @@ class Half:
     def finish(self, state):
         return Sum(state)
 
+    def units(self, state):
+        return 3.0
+
     def freeze(self, state):
         return {"count": np.asarray(len(state)), "totals": np.array(state, dtype=np.int64)}
 

@@ -1,0 +1,197 @@
+"""A whole study, from rows at three sites to table, scores and certificate: through the real gate, ledger and apps."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import STUDY, content, table, written
+
+from silosynth.client.ledger import Ledger
+from silosynth.common import accounting
+from silosynth.common.errors import InvalidInput, StudyRefused
+from silosynth.common.generator import load
+from silosynth.common.privacy import View
+from silosynth.common.study_file import read_study
+from silosynth.simulations import simulate
+
+FILES = {
+    "synthetic.csv", "synthetic.parquet", "generator.safetensors", "metrics.json", "report.html", "certificate.json",
+    "study.toml", "journal.jsonl", "sites",
+}  # fmt: skip
+
+
+def clinics(frame=None):
+    frame = table() if frame is None else frame
+    return {name: rows.drop(columns="clinic") for name, rows in frame.groupby("clinic")}
+
+
+def a_study(**changes):
+    return read_study(STUDY.format(**({"epsilon": "1.0", "steps": 3} | changes)), source="study")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return simulate(a_study(), clinics(), out=out, seed=3)
+
+
+def test_the_folder_holds_what_is_promised_and_nothing_half_written(finished):
+    assert {path.name for path in finished.path.iterdir()} == FILES
+    assert {path.name for path in (finished.path / "sites").iterdir()} == {"North", "South", "West"}
+    for site in (finished.path / "sites").iterdir():
+        assert {"ledger.sqlite", "policy.toml"} <= {path.name for path in site.iterdir()}
+    assert "<html" in (finished.path / "report.html").read_text()
+
+
+def test_csv_and_parquet_hold_the_same_rows(finished):
+    parquet = finished.table
+    assert list(parquet.columns) == ["age", "sex", "dose", "ill"]
+    assert str(parquet["age"].dtype) == "Int64"
+    csv = pd.read_csv(
+        finished.path / "synthetic.csv", dtype=parquet.dtypes.to_dict(), keep_default_na=False, na_values=[""]
+    )
+    pd.testing.assert_frame_equal(csv, parquet)
+
+
+def test_the_default_number_of_rows_is_the_noisy_estimate_of_units(finished):
+    """320 persons are trained on; at epsilon 1 with these few columns the estimate's deviation is below 60."""
+    assert abs(len(finished.table) - 320) < 320
+
+
+def test_epsilon_follows_from_the_events_in_the_certificate(finished):
+    paper = finished.certificate
+    assert (paper["format"], paper["unit"], paper["delta"]) == (1, "person: person", 1e-5)
+    assert paper["assumptions"] | {"sites": 3, "colluders": 1, "threshold": 3} == paper["assumptions"]
+    assert paper["aggregation"] == "plain-sum"
+    assert paper["noise"] == "discrete Gaussian from the operating system's randomness"
+    for view, shares in (("aggregate", 1), ("local", 2)):
+        mu_squared = sum(event["count"] * shares / Fraction(event["multiplier"]) ** 2 for event in paper["events"])
+        assert paper["epsilon"][view] == pytest.approx(accounting.epsilon(mu_squared, 1e-5), rel=1e-9)
+    assert 0.99 < paper["epsilon"]["aggregate"] <= 1.0
+
+
+def test_every_ledger_was_charged_what_the_certificate_says(finished):
+    expected = sum(Fraction(event["mu_squared"]["local"]) for event in finished.certificate["events"])
+    for site in (finished.path / "sites").iterdir():
+        ledger = Ledger(site / "ledger.sqlite")
+        assert ledger.spent(View.LOCAL) == expected
+        assert ledger.head == finished.certificate["receipts"][site.name]
+        ledger.close()
+
+
+def test_metrics_have_the_promised_form(finished):
+    metrics = finished.metrics
+    assert metrics["format"] == 1
+    assert set(metrics["seconds"]) == {"total", "train", "sample", "evaluate"}
+    assert metrics["peak_memory_mb"] > 0
+    wanted = "column_shapes pair_trends tvd1 tvd2 tvd3 tstr_auc_gb tstr_auc_lr tstr_signal_kept detection_auc copies"
+    for name in set(wanted.split()) & set(metrics["scores"]):
+        assert {"value", "floor", "ceiling", "interval", "better"} <= set(metrics["scores"][name])
+    assert {"column_shapes", "tvd1", "tvd2", "tvd3", "detection_auc", "copies"} <= set(metrics["scores"])
+
+
+def test_the_generator_file_gives_more_rows(finished):
+    artefact = load((finished.path / "generator.safetensors").read_bytes())
+    assert artefact.study_digest == finished.certificate["study"]
+    assert artefact.header["epsilon"] == finished.certificate["epsilon"]
+    more = finished.sample(1000, seed=5)
+    assert len(more) == 1000
+    pd.testing.assert_frame_equal(more, finished.sample(1000, seed=5))
+    assert not more.equals(finished.sample(1000, seed=6))
+
+
+def test_a_finished_folder_is_not_run_again(finished):
+    before = (finished.path / "journal.jsonl").read_bytes()
+    with pytest.raises(InvalidInput, match="finished"):
+        simulate(a_study(), clinics(), out=finished.path, seed=3)
+    assert (finished.path / "journal.jsonl").read_bytes() == before
+
+
+def test_a_second_study_over_the_cap_is_refused_in_words(tmp_path):
+    simulate(a_study(), clinics(), out=tmp_path, evaluate=False)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(StudyRefused, match="site North: lifetime cap exhausted; site South"):
+        simulate(a_study(epsilon="0.5"), clinics(), out=tmp_path, evaluate=False)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_without_noise_everything_is_stamped(tmp_path):
+    result = simulate(a_study(epsilon="inf"), clinics(), out=tmp_path)
+    assert result.certificate["noise"] == "none: NO PRIVACY"
+    assert result.certificate["epsilon"] == {"aggregate": "inf", "local": "inf"}
+    assert "NO PRIVACY" in (tmp_path / "report.html").read_text()
+    assert not list((tmp_path / "sites").glob("*/policy.toml"))
+
+
+def test_seeded_noise_repeats_and_is_stamped(tmp_path):
+    runs = [
+        simulate(a_study(), clinics(), out=tmp_path / str(at), seed=seed, evaluate=False, seeded_noise=True)
+        for at, seed in enumerate((4, 4, 5))
+    ]
+    first, second, other = ([_totals(run.path)] for run in runs)
+    assert first == second != other
+    pd.testing.assert_frame_equal(runs[0].table, runs[1].table)
+    paper = runs[0].certificate
+    assert (paper["noise"], paper["epsilon"]["aggregate"]) == ("seeded: NO PRIVACY", "inf")
+    assert paper["epsilon_with_real_noise"]["aggregate"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_many_sites_without_noise_give_the_totals_of_few(tmp_path):
+    """The same rows at 3, at 7 and, every site trusting nobody, at 1 site: equal totals, to the last integer."""
+    frame = table()
+    one = a_study(epsilon="inf")
+    places = np.arange(len(frame)) % 7
+    seven = {f"s{at}": frame[pd.factorize(frame["person"])[0] % 7 == at] for at in set(places)}
+    found = [
+        _totals(simulate(one, sites, out=tmp_path / name, evaluate=False).path)
+        for name, sites in (("three", clinics(frame)), ("seven", seven))
+    ]
+    local = read_study(
+        STUDY.format(epsilon="inf", steps=3).replace("[privacy]", 'trust = "local"\n[privacy]'), source="s"
+    )
+    found.append(_totals(simulate(local, {"all": frame}, out=tmp_path / "one", evaluate=False).path))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_site_without_rows_and_a_column_missing_at_one_site_are_fine(tmp_path):
+    sites = clinics()
+    sites["East"] = sites["North"].iloc[:0]
+    sites["South"] = sites["South"].assign(dose="")
+    result = simulate(a_study(), sites, out=tmp_path, evaluate=False)
+    assert any("site East: no rows" in note for note in result.notes)
+    assert result.certificate["assumptions"]["sites"] == 4
+
+
+def test_typed_frames_mean_the_same_as_text(tmp_path):
+    typed = table().astype({"age": int, "dose": float}).assign(ill=lambda frame: frame["ill"] == "true")
+    found = [
+        _totals(simulate(a_study(epsilon="inf"), clinics(frame), out=tmp_path / name, evaluate=False).path)
+        for name, frame in (("text", table()), ("typed", typed))
+    ]
+    assert found[0] == found[1]
+
+
+def test_rows_to_score_with_can_come_from_elsewhere(tmp_path):
+    rows = table(seed=9).drop(columns="clinic")
+    result = simulate(a_study(), clinics(), out=tmp_path, holdout=rows)
+    assert result.metrics["rows"]["holdout"] == len(rows)
+    assert result.metrics["rows"]["train"] == len(table())
+
+
+def test_bounds_that_nobody_reviewed_are_warned_about_once(tmp_path):
+    text = STUDY.format(epsilon="1.0", steps=3).replace("max = 99", 'max = 99\nunreviewed = ["max"]')
+    with pytest.warns(UserWarning, match="reviewed by nobody") as caught:
+        simulate(read_study(text, source="study"), clinics(), out=tmp_path, evaluate=False)
+    assert len(caught) == 1
+
+
+def _totals(path):
+    return [line["total"] for line in map(json.loads, (path / "journal.jsonl").read_text().splitlines()[1:])]
+
+
+def test_paths_work_as_well_as_frames(tmp_path):
+    study, data = written(tmp_path)
+    out = simulate(study, dict.fromkeys("abc", data), out=tmp_path / "run", evaluate=False).path
+    assert content(out / "certificate.json")["assumptions"]["sites"] == 3
