@@ -157,6 +157,52 @@ def test_numbers_of_any_size_do_not_break_a_draft(tmp_path):
     assert "big" not in columns
 
 
+def column_of(tmp_path, values):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"x": values, "y": ["a", "b"] * (len(values) // 2)}).to_csv(path, index=False)
+    return draft(path), read(path)[1].get("x")
+
+
+def test_spans_of_time(tmp_path):
+    _, column = column_of(tmp_path, [f"{row % 7} days 0{row % 9}:00:00" for row in range(40)])
+    assert (column.kind, column.unit, column.low) == (Kind.DURATION, "days", 0)
+    assert column.high == 6.5
+
+
+def test_texts_that_only_look_like_dates_or_spans_are_codes(tmp_path):
+    assert column_of(tmp_path, ["2020-13-45", "2020-01-01"] * 20)[1].kind is Kind.CATEGORICAL
+    assert column_of(tmp_path, ["1 day long", "2 days"] * 20)[1].kind is Kind.CATEGORICAL
+
+
+def test_one_number_is_a_code(tmp_path):
+    text, column = column_of(tmp_path, ["7.0", "7"] * 20)
+    assert column.codes == ("7",)
+    assert "one value only" in text
+
+
+def test_nothing_but_words_for_missing_is_left_out(tmp_path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"x": ["NA", "?"] * 10, "y": ["a", "b"] * 10, "z": ["c", "d"] * 10}).to_csv(path, index=False)
+    assert re.search("^# x: .*codes for missing", draft(path), re.MULTILINE)
+
+
+def test_codes_that_differ_by_case_are_remarked_and_too_many_are_left_out(tmp_path):
+    text, column = column_of(tmp_path, ["a1", "A1"] * 20)
+    assert column.codes == ("A1", "a1")
+    assert "upper and lower case" in text
+    many = [f"C{code}" for code in range(4200) for _ in range(2)] + ["C1"] * 2
+    path = tmp_path / "many.csv"
+    pd.DataFrame({"x": many, "y": ["a", "b"] * 4201, "z": ["c", "d"] * 4201}).to_csv(path, index=False)
+    assert re.search("^# x: ", draft(path), re.MULTILINE)
+
+
+def test_only_the_first_rows_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr("silosynth.client.draft.MOST_ROWS", 65_536)
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"x": [*(["a", "b"] * 32_768), "late"], "y": [*(["a", "b"] * 32_768), "a"]}).to_csv(path, index=False)
+    assert "late" not in draft(path)
+
+
 def test_an_mbi_domain(tmp_path):
     path = tmp_path / "adult-domain.json"
     path.write_text(json.dumps({"age": 85, "sex": 2, "race": 5}))

@@ -241,8 +241,9 @@ def test_units_are_cells_with_owners(file):
 @pytest.mark.parametrize(
     ("name", "yes"),
     [
-        ("id", True), ("patient_nbr", True), ("Patient", True), ("encounterId", True), ("case-no", True), ("ID_CODE", True),
-        ("patient_age", False), ("account_balance", False), ("no_of_visits", False), ("paid", False), ("grid", False),
+        ("id", True), ("patient_nbr", True), ("Patient", True), ("encounterId", True), ("case-no", True),
+        ("ID_CODE", True), ("patient_age", False), ("account_balance", False), ("no_of_visits", False),
+        ("paid", False), ("grid", False),
     ],
 )  # fmt: skip
 def test_names_of_keys(name, yes):
@@ -256,3 +257,11 @@ def test_free_text_is_told_from_codes():
     assert "identifier" in str(suspicion_of_words({f"X{row}": 1 for row in range(30)}))
     assert suspicion_of_words({f"C{code}": 10 for code in range(700)}) is None
     assert suspicion_of_words({"Never married at all": 90, "Married with a spouse": 100}) is None
+
+
+def test_a_declared_code_list_of_persons_is_refused(file):
+    schema = Schema((AGE, Column("who", Kind.CATEGORICAL, codes=tuple(f"name {row}" for row in range(60)))))
+    rows = "AGE,who\n" + "".join(f"{row},name {row}\n" for row in range(60))
+    with pytest.raises(InvalidData, match="'who' looks like an identifier"):
+        read_table(file(rows), schema, None)
+    assert len(read_table(file("AGE,who\n1,name 1\n2,name 2\n"), schema, None).frame) == 2
