@@ -1,8 +1,8 @@
 """The artefact of a study: its generator, and what is needed to use and to trust it, in one safetensors file.
 
 The file's own header carries a format number, the whole study as text, its digest, the engine's name and what the
-publisher adds (the certificate). Nothing in it is executed, and nothing is allocated before its size was compared with
-`Limits`: a generator may come from anybody.
+publisher adds (the certificate); all under one key, so that equal artefacts are equal bytes. Nothing in it is executed,
+and nothing is allocated before its size was compared with `Limits`: a generator may come from anybody.
 """
 
 import json
@@ -24,10 +24,11 @@ from silosynth.common.schema import Schema
 from silosynth.common.study import Study
 from silosynth.common.study_file import read_study, write_study
 
-FORMAT: Final = "1"
+FORMAT: Final = 1
 BLOCK_ROWS: Final = 16_384
 """Rows of one block of `sample_blocks`."""
 
+_KEY: Final = "silosynth"
 _LENGTH: Final = struct.Struct("<Q")
 
 
@@ -75,29 +76,29 @@ _FORMATS: Final[Mapping[str, _Format]] = {"autoregressive": _Format(sampling.fre
 def save(generator: Generator, study: Study, header: Mapping[str, Any]) -> bytes:
     """The file. `header` must be JSON."""
     arrays = dict(_FORMATS[study.engine].freeze(generator))
-    metadata = {
+    told = {
         "format": FORMAT,
         "engine": study.engine,
         "study": write_study(study),
         "digest": study.digest,
-        "header": json.dumps(header, sort_keys=True),
+        "header": header,
     }
-    content: bytes = safetensors.numpy.save(arrays, metadata=metadata)
+    content: bytes = safetensors.numpy.save(arrays, metadata={_KEY: json.dumps(told, sort_keys=True)})
     return content
 
 
 def load(content: bytes) -> Artefact:
     """The artefact in a file. Raises MalformedFrame where it is none, or none of this version."""
-    metadata = _metadata(content)
-    if metadata.get("format") != FORMAT:
+    told = _told(content)
+    if told.get("format") != FORMAT:
         raise MalformedFrame("a generator file of another version")
     try:
-        study = read_study(metadata["study"], source="the generator's study")
-        header = json.loads(metadata["header"])
+        study = read_study(str(told["study"]), source="the generator's study")
+        header = told["header"]
         arrays = safetensors.numpy.load(content)
-    except (KeyError, ValueError, InvalidStudy, NotPossible, SafetensorError) as error:
+    except (KeyError, InvalidStudy, NotPossible, SafetensorError) as error:
         raise MalformedFrame(f"a generator file that cannot be read: {error}") from error
-    if study.digest != metadata.get("digest") or study.engine != metadata.get("engine") or not isinstance(header, dict):
+    if study.digest != told.get("digest") or study.engine != told.get("engine") or not isinstance(header, dict):
         raise MalformedFrame("a generator file whose parts contradict each other")
     return Artefact(study, header, _FORMATS[study.engine].thaw(study, arrays))
 
@@ -111,20 +112,18 @@ def sample_blocks(generator: Generator, rows: int, seed: int) -> Iterator[Codes]
         yield generator.sample(min(BLOCK_ROWS, rows - begin), np.random.default_rng([seed, block]))
 
 
-def _metadata(content: bytes) -> Mapping[str, str]:
-    """The file's own words about itself; sizes are checked before anything is parsed."""
+def _told(content: bytes) -> Mapping[str, Any]:
+    """What the file says about itself; sizes are checked before anything is parsed."""
     if not _LENGTH.size <= len(content) <= LIMITS.file_bytes:
         raise MalformedFrame("not a generator file, or larger than one may be")
     (length,) = _LENGTH.unpack_from(content)
     if length > min(LIMITS.header_bytes, len(content) - _LENGTH.size):
         raise MalformedFrame("not a generator file, or with a header larger than one may be")
     try:
-        told = json.loads(content[_LENGTH.size : _LENGTH.size + length])
-    except (ValueError, RecursionError) as error:
+        tensors = json.loads(content[_LENGTH.size : _LENGTH.size + length])
+        told = json.loads(tensors["__metadata__"][_KEY])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedFrame("not a generator file") from error
-    metadata = told.get("__metadata__") if isinstance(told, dict) else None
-    if not isinstance(metadata, dict) or len(told) > LIMITS.tensors + 1:
+    if not isinstance(told, dict) or len(tensors) > LIMITS.tensors + 1:
         raise MalformedFrame("not a generator file")
-    if not all(isinstance(text, str) for text in metadata.values()):
-        raise MalformedFrame("not a generator file")
-    return metadata
+    return told

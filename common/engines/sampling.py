@@ -22,7 +22,8 @@ from silosynth.common.study import Study
 
 _TOGETHER = 16_384  # rows sampled at once: their embeddings stay near the processor
 _CANDIDATES = 2  # network rows for each row that is kept, where rows are weighted
-_FIXED_POINT_STEPS = 6
+_MOST_STEPS = 30  # of calibration; a trained network needs about 6
+_CLOSE = 1e-4
 _FLOOR = 1e-6
 _DTYPES: Final = {"maps": "<i2", "weights": "<f4", "shifts": "<f4", "within": "<f8", "tilt": "<f8"}
 
@@ -81,8 +82,11 @@ def calibrated(
     def fit(column: int, unshifted: Tensor) -> Tensor:
         wanted = torch.from_numpy(marginals[columns[column]].astype(np.float32))[:, None] + _FLOOR
         found = torch.zeros_like(wanted)
-        for _ in range(_FIXED_POINT_STEPS):
-            found += (wanted / (torch.softmax(unshifted + found, 0).mean(1, keepdim=True) + _FLOOR)).log()
+        for _ in range(_MOST_STEPS):
+            predicted = torch.softmax(unshifted + found, 0).mean(1, keepdim=True) + _FLOOR
+            if (predicted - wanted).abs().max() < _CLOSE:
+                break
+            found += (wanted / predicted).log()
         shifts[shape.span(column)] = found[:, 0].numpy()
         return found
 

@@ -1,0 +1,66 @@
+"""A small schema, studies over it and rows that depend on each other, for the tests of engines."""
+
+import numpy as np
+
+from silosynth.client.mechanism import Metered, open_noised
+from silosynth.common.engine import Units
+from silosynth.common.plan import resolve
+from silosynth.common.schema import Column, Kind, Schema
+from silosynth.common.study import Budget, Member, Study
+from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
+
+SCHEMA = Schema(
+    (
+        Column("age", Kind.INTEGER, low=0, high=99),
+        Column("colour", Kind.CATEGORICAL, codes=("red", "green", "blue")),
+        Column("smoker", Kind.BOOLEAN, codes=("no", "yes")),
+        Column("grade", Kind.INTEGER, low=1, high=6),
+    )
+)
+SITES = 3
+
+
+def study(epsilon=1.0, schema=SCHEMA, capacity=2000, **settings):
+    asked = Study("test", schema, Budget(epsilon, 1e-5, 1), settings=tuple(settings.items()), engine="autoregressive")
+    return resolve(asked, tuple(Member(f"site{k}", capacity) for k in range(SITES)))
+
+
+def rows(n, seed=0):
+    """Codes of rows in which every column depends on the ones before it, shape (n, 4)."""
+    rng = np.random.default_rng(seed)
+    age = rng.binomial(99, rng.beta(2, 3, n))
+    colour = (age // 34 + (rng.random(n) < 0.2)) % 3
+    smoker = rng.random(n) < np.where(colour == 0, 0.7, 0.1)
+    grade = np.clip(age // 20 + smoker + rng.integers(0, 2, n), 0, 5)
+    return np.stack([age, colour, smoker, grade], axis=1).astype(np.int32)
+
+
+def shards(codes, sites=SITES, seed=0):
+    """Units at each of `sites` sites, a row each."""
+    at = np.random.default_rng(seed).integers(0, sites, len(codes))
+    return [Units(codes[at == k], np.arange((at == k).sum())) for k in range(sites)]
+
+
+def total(of, half, task, units, seed=0):
+    """The sum over sites of the answers to one task, through the real mechanism."""
+    answers = []
+    for at, own in enumerate(units):
+        noise = ZeroNoise() if of.plan[0].multiplier is None else SeededNoise(seed, f"site{at}")
+        mechanism = Metered(
+            noise, repr(task).encode(), shares=of.shares, capacity=of.roster[0].capacity, max_rows_per_unit=64
+        )
+        answers.append(open_noised(half.answer(task, own, mechanism), mechanism, half.claim(task).size))
+    return sum(answers)
+
+
+def tvd_of_pairs(real, made, sizes):
+    """Mean total variation distance over all pairs of columns."""
+    distances = []
+    for i in range(len(sizes)):
+        for j in range(i):
+            one, other = (
+                np.bincount(codes[:, i] * sizes[j] + codes[:, j], minlength=sizes[i] * sizes[j]) / len(codes)
+                for codes in (real, made)
+            )
+            distances.append(np.abs(one - other).sum() / 2)
+    return float(np.mean(distances))
