@@ -23,6 +23,8 @@ WRONG_INPUT: Final = 2
 REFUSED: Final = 3
 ANYTHING_ELSE: Final = 1
 
+_INTERRUPTED: Final = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     help="Synthetic tables from many institutions, without pooling their records.",
     no_args_is_help=True,
@@ -153,6 +155,8 @@ def _run(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return ANYTHING_ELSE
     except (KeyboardInterrupt, click.exceptions.Abort):
+        outcome = _INTERRUPTED
+    if outcome == _INTERRUPTED:
         print(
             "\nstopped. What sites have answered is kept: the same command with --resume goes on, at no second charge",
             file=sys.stderr,
