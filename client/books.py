@@ -27,6 +27,8 @@ class Price:
     noiseless: bool = False
 
     def __add__(self, other: "Price") -> "Price":
+        if other is FREE:  # most entries: a long chain is read in half a second
+            return self
         return Price(self.aggregate + other.aggregate, self.local + other.local, self.noiseless or other.noiseless)
 
     def less(self, other: "Price") -> "Price":
@@ -36,6 +38,9 @@ class Price:
     def within(self, view: View) -> Fraction:
         """mu^2 in one view."""
         return self.aggregate if view is View.AGGREGATE else self.local
+
+
+FREE = Price()
 
 
 def price(event: Event) -> Price:
@@ -106,7 +111,7 @@ class Books:
         """What an entry costs: a plan all of its releases; a reservation nothing more, but for a retry."""
         if isinstance(wanted, Planned):
             return price(wanted.event()) + Price(noiseless=not wanted.private)
-        return price(wanted.event) if wanted.attempt else Price()
+        return price(wanted.event) if wanted.attempt else FREE
 
     def after(self, wanted: Planned | Reserved) -> Spending:
         """What will have been spent if `wanted` is written."""

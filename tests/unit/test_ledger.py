@@ -546,6 +546,11 @@ def test_a_body_that_this_code_did_not_write_is_tampering(body):
         entries.read(1, body, bytes(32))
 
 
+def test_an_entry_of_another_format_is_named():
+    with pytest.raises(Tampered, match="entry 1 is of another format than 1"):
+        entries.read(1, GOOD.replace('"format":1', '"format":2'), bytes(32))
+
+
 def test_bodies_hold_no_floats():
     assert (
         '{"at":"now","attempt":0,"context":"c","event":{"event":"gaussian","multiplier":"7/2","shares":4},'

@@ -122,6 +122,12 @@ def test_a_round_in_bytes_and_again_in_the_same_bytes(site, ledger):
     assert reply.receipt == ledger.head
 
 
+def test_what_was_answered_is_not_computed_again(site, monkeypatch):
+    first = site.answer(request())
+    monkeypatch.setattr(Fake, "fault", ValueError("rows were touched again"))
+    assert site.answer(request()).vector.tobytes() == first.vector.tobytes()
+
+
 def test_a_site_without_rows_answers_with_its_noise(site_with):
     site = site_with(rows([]))
     site.approve(STUDY)
