@@ -43,6 +43,7 @@ def following(release, attempt):
 release, attempt = following(*map(int, whole[-1][:2])) if whole else (0, 0)
 with sent.open("a") as out:
     out.write("\\n")
+    print("ready", flush=True)
     while True:
         context = f"{release}.{attempt}"
         kept = ledger.recall(study, release, attempt, context)
@@ -57,7 +58,7 @@ with sent.open("a") as out:
 
 def started(tmp_path, study):
     arguments = [tmp_path / "ledger.sqlite", tmp_path / study[:4], study, str(RELEASES)]
-    return subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def sent_by(tmp_path, study):
@@ -71,7 +72,9 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
     until, kills = time.monotonic() + SECONDS, 0
     while kills < KILLS and time.monotonic() < until:
         workers = [started(tmp_path, study) for study in studies]
-        time.sleep(moments.uniform(0.15, 0.5))
+        for worker in workers:
+            worker.stdout.readline()  # it has the ledger open, however busy this machine is
+        time.sleep(moments.uniform(0.0, 0.3))
         for worker in workers:
             worker.send_signal(signal.SIGKILL)
             _, errors = worker.communicate()
@@ -91,7 +94,7 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
     assert set(committed) <= set(reserved)  # none lost
     for study in studies:
         sent = sent_by(tmp_path, study)
-        assert len(sent) > 2 * kills
+        assert len(sent) > kills
         assert len({place[:2] for place in sent}) == len(sent)
         for release, attempt, payload in sent:
             assert (
