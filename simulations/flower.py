@@ -5,10 +5,12 @@ Nothing is left behind: no telemetry, no update check, no installation at run ti
 
 import importlib.util
 import logging
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from flwr.clientapp import ClientApp
@@ -17,7 +19,7 @@ from flwr.simulation import run_simulation
 
 from silosynth.common.errors import NotPossible
 
-_LONGEST_TEMPORARY: Final = 40
+_LONGEST_TEMPORARY: Final = 30
 """Ray keeps sockets below its folder, and a socket's path may have 107 characters."""
 
 
@@ -36,10 +38,13 @@ def run(server: ServerApp, client: ClientApp, sites: int, stop: threading.Event)
     `stop` is set on leaving, so that a ServerApp that is still waiting for answers ends.
     """
     check()
-    with tempfile.TemporaryDirectory(prefix="silo-") as folder, _quiet():
-        settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        if len(folder) <= _LONGEST_TEMPORARY:
-            settings["_temp_dir"] = folder
+    with tempfile.TemporaryDirectory(prefix="silo-", dir=_short_folder()) as folder, _quiet():
+        settings: dict[str, Any] = {
+            "include_dashboard": False,
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "_temp_dir": folder,
+        }
         try:
             # Deprecated in favour of a command that installs packages and leaves a daemon (see DECISIONS.md).
             run_simulation(
@@ -51,6 +56,13 @@ def run(server: ServerApp, client: ClientApp, sites: int, stop: threading.Event)
         finally:
             stop.set()
             _shut_down()
+
+
+def _short_folder() -> str | None:
+    """Where temporary folders have short enough names; None for the usual place."""
+    short = Path("/tmp")  # noqa: S108  # the folder made in it is private and has a random name
+    usual = tempfile.gettempdir()
+    return str(short) if len(usual) > _LONGEST_TEMPORARY and short.is_dir() and os.access(short, os.W_OK) else None
 
 
 def _shut_down() -> None:
