@@ -4,7 +4,6 @@ Three kinds of sum, in this order: the fine 1-ways once, all pair tables of the 
 tables), clipped gradients many times. Everything is fixed before the start.
 """
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -50,18 +49,28 @@ Task: TypeAlias = CountOneWays | CountPairs | SumGradients
 
 @dataclass(frozen=True)
 class Settings:
-    """Hyper-parameters; a study overrides them by name under [engine]. Shares are of the budget, in mu^2."""
+    """Hyper-parameters; a study overrides them by name under [engine]."""
 
     width: int = 8
+    """Of a bin's embedding."""
     tall: int = 32
+    """Hidden units that predict one column."""
     parents: int = 48
+    """Columns that a column is predicted from, at most: the last before it. Bounds the network of a wide table."""
     bins: int = 24
+    """About as many for an ordered column."""
     steps: int = 50
     learning_rate: float = 0.03
     average: float = 0.98
+    """Decay of the exponential average of the weights."""
     share_one_ways: float = 0.12
-    share_pairs: float = 0.3
+    """Of the budget, in mu^2; what the counts leave pays for the steps."""
+    share_pairs: float = 0.15
     tilt: float = 0.3
+    """Trust in the network against the pair tables, in units for each unit there is."""
+
+
+_MOST = Settings(64, 256, 256, 256, 10_000, 1.0, 0.9999, 0.9, 0.9, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -76,16 +85,17 @@ class Share:
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
     settled = _by_epsilon(study.budget.epsilon)
-    known = {entry.name: type(getattr(settled, entry.name)) for entry in fields(settled)}
     for name, value in study.settings:
-        if name not in known:
-            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {', '.join(sorted(known))}")
-        if not math.isfinite(value) or value <= 0 or value != known[name](value):
-            wanted = "number" if known[name] is float else "whole number"
-            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted}")
-        settled = replace(settled, **{name: known[name](value)})
-    if settled.share_one_ways + settled.share_pairs >= 1 or settled.average >= 1:
-        raise InvalidStudy("engine settings: the shares of the counts, and the average, must each stay below 1")
+        if name not in {entry.name for entry in fields(settled)}:
+            known = ", ".join(sorted(entry.name for entry in fields(settled)))
+            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
+        most = getattr(_MOST, name)
+        if not 0 < value <= most or value != type(most)(value):
+            wanted = "number" if isinstance(most, float) else "whole number"
+            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
+        settled = replace(settled, **{name: type(most)(value)})
+    if settled.share_one_ways + settled.share_pairs >= 1:
+        raise InvalidStudy("engine settings 'share_one_ways' and 'share_pairs' must add up to less than 1")
     return settled
 
 

@@ -68,7 +68,9 @@ def test_a_wide_table_measures_no_pairs():
         ("steps", 2.5, "positive whole number"),
         ("steps", 0, "positive whole number"),
         ("learning_rate", math.inf, "positive number"),
-        ("share_pairs", 0.9, "must each stay below 1"),
+        ("share_pairs", 0.9, "add up to less than 1"),
+        ("width", 65, "of at most 64"),
+        ("steps", math.nan, "positive whole number"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_words(name, value, says):
