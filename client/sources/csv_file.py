@@ -1,7 +1,8 @@
-"""CSV files, gzipped or not: comma, semicolon, tab or bar; UTF-8, UTF-16 with its mark, or Latin-1 as a last resort.
+"""CSV files, gzipped or not: comma, semicolon, tab or bar; UTF-8, or UTF-16 with its mark.
 
-A file is gone through twice: once to see that all of it can be decompressed and decoded, so that a truncated copy is
-refused before anything else happens, and once for its rows.
+Bytes that are not UTF-8 are read as Latin-1, each by itself: what one row holds never changes how another is read. A
+file is gone through twice: once to see that all of it can be decompressed, so that a truncated copy is refused before
+anything else happens, and once for its rows.
 """
 
 import codecs
@@ -23,11 +24,13 @@ _GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLOCK = 1 << 20
 _SEPARATORS = ",;\t|"
+_LATIN_1 = "silosynth-latin-1"  # the name under which codecs knows `_as_latin_1`
+_UTF8 = codecs.getincrementaldecoder("utf-8-sig")
 
 
 def open_csv(path: Path) -> TextTable:
     """A CSV file as a table. Raises InvalidData for one that is empty, truncated, or has two columns of one name."""
-    encoding = _encoding(path)
+    encoding, foreign = _encoding(path)
     with _open(path, encoding) as file:
         first = file.readline()
     if not first.strip():
@@ -40,8 +43,8 @@ def open_csv(path: Path) -> TextTable:
         with _open(path, encoding) as file:
             yield from _chunks(_records(path.name, file, separator), names, columns, (path.name, rows))
 
-    latin = ("not UTF-8: read as Latin-1; if letters look wrong, save the file as UTF-8",)
-    return TextTable(path.name, names, read, latin if encoding == "latin-1" else ())
+    latin = ("not all UTF-8: the rest is read as Latin-1; if letters look wrong, save the file as UTF-8",)
+    return TextTable(path.name, names, read, latin if foreign else ())
 
 
 def _binary(path: Path) -> gzip.GzipFile | io.BufferedReader:
@@ -51,25 +54,34 @@ def _binary(path: Path) -> gzip.GzipFile | io.BufferedReader:
 
 
 def _open(path: Path, encoding: str) -> IO[str]:
-    return io.TextIOWrapper(_binary(path), encoding=encoding, newline="")
+    errors = _LATIN_1 if encoding == "utf-8-sig" else "strict"
+    return io.TextIOWrapper(_binary(path), encoding=encoding, errors=errors, newline="")
 
 
-def _encoding(path: Path) -> str:
-    """The encoding of the whole file. Raises InvalidData where it cannot be decompressed to its end."""
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    """What stands for bytes that are not UTF-8."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_LATIN_1, _as_latin_1)
+
+
+def _encoding(path: Path) -> tuple[str, bool]:
+    """The encoding of a file, and whether some bytes are not in it. Raises InvalidData for a gzip file cut short."""
     try:
         with _binary(path) as file:
             begin = file.read(len(_UTF16[0]))
         if begin in _UTF16:
-            return "utf-16"
-        decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        valid = True
+            return "utf-16", False
+        decoder, valid = _UTF8(), True
         with _binary(path) as file:
             while block := file.read(_BLOCK):
                 valid = valid and _decodes(decoder, block)
-            valid = valid and _decodes(decoder, b"", final=True)
+        return "utf-8-sig", not (valid and _decodes(decoder, b"", final=True))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise InvalidData(f"{path.name}: the gzip file is truncated or damaged; copy or download it again") from None
-    return "utf-8-sig" if valid else "latin-1"
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:

@@ -4,13 +4,14 @@ Formal guarantee: each choice is a function of the key and of one unit alone (it
 rows), so adding or removing another unit changes none of them.
 """
 
+import hashlib
 import hmac
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from silosynth.common.arrays import Real
+from silosynth.common.arrays import Codes, Real
 
 Mask = NDArray[np.bool_]
 
@@ -19,6 +20,15 @@ def _fractions(key: bytes, words: "pd.Series[str] | pd.Index[str]") -> Real:
     """HMAC-SHA256 of each text as a number in [0, 1)."""
     first = [hmac.digest(key, word.encode(), "sha256")[:8] for word in words]
     return np.frombuffer(b"".join(first), dtype=">u8").astype(np.float64) / 2.0**64
+
+
+def names_of_rows(codes: Codes) -> "pd.Series[str]":
+    """Identifiers of rows that are persons, shape (rows,): what a row holds, and how many before it hold the same.
+
+    Not their numbers: one row more would rename every row below it, and with the names all choices would change.
+    """
+    held = pd.Series([hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(codes)])
+    return held + "-" + held.groupby(held).cumcount().astype(str)
 
 
 def split_holdout(ids: "pd.Series[str]", key: bytes, share: float) -> Mask:

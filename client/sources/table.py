@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from silosynth.client.sources.csv_file import open_csv
-from silosynth.client.sources.keyed import keep_at_most
+from silosynth.client.sources.keyed import keep_at_most, names_of_rows
 from silosynth.client.sources.parquet_file import open_parquet
 from silosynth.client.sources.suspect import suspicion_of_codes
 from silosynth.client.sources.text import CHUNK_ROWS, Chunk, TextTable
@@ -72,7 +72,8 @@ def read_table(
         conformed = schema.conform(chunk.text, source=source.source, first_row=chunk.first_row)
         frames.append(conformed.frame)
         counts = [before + now for before, now in zip(counts, conformed.counts, strict=True)]
-        ids.append(_unit_ids(chunk, unit, source.source))
+        if unit is not None:
+            ids.append(_unit_ids(chunk, unit, source.source))
         texts.append(chunk.text[list(also)])
     frame = pd.concat(frames, ignore_index=True)
     for column in schema.columns:
@@ -80,7 +81,7 @@ def read_table(
             raise InvalidData(f"{source.source}: column {column.name!r} {reason}")
     return Table(
         frame=frame,
-        unit_ids=pd.concat(ids, ignore_index=True),
+        unit_ids=pd.concat(ids, ignore_index=True) if ids else names_of_rows(schema.encode(frame)),
         counts=tuple(counts),
         also=pd.concat(texts, ignore_index=True),
         ignored=tuple(name for name in source.names if name and name not in {*schema.names, *keys}),
@@ -88,10 +89,7 @@ def read_table(
     )
 
 
-def _unit_ids(chunk: Chunk, unit: str | None, source: str) -> "pd.Series[str]":
-    if unit is None:
-        last = chunk.first_row + len(chunk.text)
-        return pd.Series(range(chunk.first_row, last)).astype(str)
+def _unit_ids(chunk: Chunk, unit: str, source: str) -> "pd.Series[str]":
     ids = chunk.text[unit].str.strip()
     if (absent := ids.isna() | (ids == "")).any():
         raise Place(source, chunk.first_row).wrong(
