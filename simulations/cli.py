@@ -4,6 +4,7 @@ Exit codes: 0 success; 2 wrong input, with one clear message; 3 refused by a sit
 import is imported by the command that needs it, so that help comes at once.
 """
 
+import gc
 import json
 import sys
 from enum import StrEnum
@@ -67,13 +68,14 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """A complete study on real rows of six sites: the RAND Health Insurance Experiment."""
-    from silosynth.simulations import demo as data
-    from silosynth.simulations.cohort import gather
     from silosynth.simulations.console import progress
-    from silosynth.simulations.local import How, run
 
     with progress(quiet=quiet) as shown:
-        shown("read", 0, 0)
+        shown("start", 0, 0)
+        from silosynth.simulations import demo as data
+        from silosynth.simulations.cohort import gather
+        from silosynth.simulations.local import How, run
+
         study = data.study(epsilon)
         cohort = gather(study, data.sites(), None, seed, shown)
         result = run(study, cohort, How(out, seed, runtime.value, True, seeded_noise, resume), shown)
@@ -97,13 +99,14 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Many sites on this machine: the same site, gate and coordinator as between institutions."""
-    from silosynth.simulations.cohort import split, study_of
     from silosynth.simulations.console import progress
-    from silosynth.simulations.demo import with_epsilon
-    from silosynth.simulations.local import How, run
 
     with progress(quiet=quiet) as shown:
-        shown("read", 0, 0)
+        shown("start", 0, 0)
+        from silosynth.simulations.cohort import split, study_of
+        from silosynth.simulations.demo import with_epsilon
+        from silosynth.simulations.local import How, run
+
         asked = with_epsilon(study_of(study), epsilon)
         cohort = split(asked, data, sites, holdout, seed, shown)
         for note in cohort.notes:
@@ -122,11 +125,12 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Draw synthetic rows from a generator, in blocks."""
-    from silosynth.server.publish import TableFiles, load_artefact, sampled
     from silosynth.simulations.console import progress
 
     with progress(quiet=quiet) as shown:
-        shown("open", 0, 0)
+        shown("start", 0, 0)
+        from silosynth.server.publish import TableFiles, load_artefact, sampled
+
         artefact = load_artefact(generator)
         with TableFiles(artefact.schema, [output]) as files:
             for block in sampled(artefact.generator, artefact.schema, rows, seed, shown):
@@ -136,7 +140,9 @@ def sample(
 
 def main() -> None:
     """The entry point: turns every outcome into an exit code and at most one message."""
-    sys.exit(_run(sys.argv[1:]))
+    code = _run(sys.argv[1:])
+    gc.freeze()  # or the interpreter's last collection walks all of torch before the prompt comes back: seconds
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

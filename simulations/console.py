@@ -15,6 +15,7 @@ from silosynth.common.progress import Progress, silent
 
 _BEAT_S: Final = 1.5
 _WORDS: Final = {
+    "start": "starting",
     "read": "reading the table",
     "prepare": "opening the sites",
     "ray": "starting Flower's simulation engine",
