@@ -227,6 +227,8 @@ class Ledger:
     def _append(self, record: Record) -> str:
         seq, body = self._books.seq + 1, write(self._clock(), record)
         digest = chained(seq, self._head, body)
+        if not _reads_back(body, record):  # once written, it would lock the ledger for ever
+            raise ValueError("a record that could not be read back is not written")
         self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (seq, self._head, body, digest))
         return digest.hex()
 
@@ -236,6 +238,13 @@ class Ledger:
         if answer is None or row is None or hashlib.sha256(row[0]).hexdigest() != answer.committed.payload:
             raise Tampered("the outbox does not hold what the ledger committed")
         return Kept(row[0], answer.receipt)
+
+
+def _reads_back(body: str, record: Record) -> bool:
+    try:
+        return read(0, body, ROOT).record == record
+    except Tampered:
+        return False
 
 
 def listing(path: Path) -> tuple[Entry, ...]:

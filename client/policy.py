@@ -114,13 +114,26 @@ class HonestPlan:
 
     def check(self, study: Study) -> None:
         """See Rule. A study of infinite epsilon states no price; whether it may run at all is for the caps to say."""
-        if not study.plan:
+        if not study.plan or any(step.repeats < 1 for step in study.plan):
             raise Refused(Reason.BAD_PLAN)
-        budget, cost = study.budget, price(Planned.of(study, private=True).event())
+        try:
+            budget, cost = study.budget, price(Planned.of(study, private=True).event())
+        except ValueError as error:  # a multiplier that is no multiplier
+            raise Refused(Reason.BAD_PLAN) from error
         if budget.epsilon < math.inf and (
             cost.noiseless or cost.aggregate > mu_squared_for(budget.epsilon, budget.delta)
         ):
             raise Refused(Reason.BAD_PLAN)
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """No bound and no code of the schema was taken from data: epsilon would not cover what they tell."""
+
+    def check(self, study: Study) -> None:
+        """See Rule."""
+        if study.schema.unreviewed:
+            raise Refused(Reason.UNREVIEWED)
 
 
 @dataclass(frozen=True)
@@ -173,17 +186,20 @@ class Policy:
     lifetime_caps: Caps = field(default_factory=Caps)
     allow_no_privacy: bool = False
     """Lets releases out that protect nobody. For simulations: no policy file can say it."""
+    allow_unreviewed: bool = False
+    """Lets bounds and codes in that were taken from data. For simulations: no policy file can say it."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """What a study must keep, in the order in which it is told."""
-        return (
+        always = (
             Listed(self.studies),
             KnownEngine(self.engines),
             LeastSites(self.least_sites),
             HonestFloor(self.least_floor),
             HonestPlan(),
         )
+        return always if self.allow_unreviewed else (*always, Reviewed())
 
     def check(self, study: Study) -> None:
         """Raise Refused where a study breaks a rule."""

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     TOO_FEW_SITES = "too few sites"
     FLOOR_TOO_LOW = "honest floor too low"
     BAD_PLAN = "plan missing or dearer than the study says"
+    UNREVIEWED = "bounds or codes taken from data, not reviewed"
     NO_NOISE = "release without noise"
     STUDY_CAP = "cap per study exhausted"
     LIFETIME_CAP = "lifetime cap exhausted"

@@ -195,6 +195,12 @@ class TestClippedSum:
         with pytest.raises(RuntimeError, match="broke their contract"):
             summed([[1, 0]], terms=Vectors(broken=broken))
 
+    @pytest.mark.parametrize("norm", [-1.0, np.nan, np.inf, -np.inf])
+    def test_a_row_whose_norm_is_none_adds_nothing_and_stops_nothing(self, norm):
+        terms = Vectors()
+        terms.squared_norms = lambda: np.where(terms.vectors[:, 0] == 1, norm, (terms.vectors**2).sum(axis=1))
+        assert (summed([[4, 0], [1, 0]], terms=terms) == summed([[1, 0]])).all()
+
 
 class TestEvents:
     def test_say_what_was_performed(self):
