@@ -50,6 +50,7 @@ Epsilon = Annotated[float | None, typer.Option(help="Instead of the study's; `in
 Seed = Annotated[int, typer.Option(min=0, help="Of splits, network and sampling; never of noise.")]
 On = Annotated[Runtime, typer.Option(help="`flower`: Flower's own simulation engine, on Ray.")]
 Seeded = Annotated[bool, typer.Option("--seeded-noise", help="Repeatable noise from --seed; stamped NO PRIVACY.")]
+NoScores = Annotated[bool, typer.Option("--no-scores", help="Do not score the result: faster, needs fewer packages.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a study in --out was interrupted.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -64,6 +65,7 @@ def demo(
     seed: Seed = 0,
     seeded_noise: Seeded = False,
     resume: Resume = False,
+    no_scores: NoScores = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -78,7 +80,7 @@ def demo(
 
         study = data.study(epsilon)
         cohort = gather(study, data.sites(), None, seed, shown)
-        result = run(study, cohort, How(out, seed, runtime.value, True, seeded_noise, resume), shown)
+        result = run(study, cohort, How(out, seed, runtime.value, not no_scores, seeded_noise, resume), shown)
     _tell(result, as_json=as_json)
 
 
@@ -95,6 +97,7 @@ def simulate(
     holdout: Annotated[Path | None, typer.Option(help="Real rows to score with, instead of holding some back.")] = None,
     seeded_noise: Seeded = False,
     resume: Resume = False,
+    no_scores: NoScores = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +114,7 @@ def simulate(
         cohort = split(asked, data, sites, holdout, seed, shown)
         for note in cohort.notes:
             print(f"note: {note}", file=sys.stderr)
-        result = run(asked, cohort, How(out, seed, runtime.value, True, seeded_noise, resume), shown)
+        result = run(asked, cohort, How(out, seed, runtime.value, not no_scores, seeded_noise, resume), shown)
     _tell(result, as_json=as_json)
 
 

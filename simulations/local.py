@@ -4,6 +4,7 @@
 noise or with noise that can be repeated (then everything is stamped NO PRIVACY), and hold rows back to score with.
 """
 
+import importlib.util
 import math
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Literal
 
 from silosynth.client.app import client_app
 from silosynth.client.site import Site
+from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate import summary
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress, silent
@@ -90,8 +92,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     began = time.monotonic()
     study = resolve(asked, cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
-    if how.runtime == "flower":
-        flower.check()
+    _check_installed(how)
     folder = Folder(how.out, study, resume=how.resume)
     homes = Homes(folder.sites, study, noise, how.seed)
     with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
@@ -102,6 +103,17 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     journal.close()
     lines = tuple(summary(scores)) if how.evaluate else ()
     return Result(how.out, study.schema, learnt.generator, cohort.notes, lines)
+
+
+def _check_installed(how: How) -> None:
+    """Raise NotPossible now, not at the end of a study, where an extra is missing that it will need."""
+    if how.runtime == "flower":
+        flower.check()
+    if how.evaluate and not all(map(importlib.util.find_spec, ("scipy", "sklearn"))):
+        raise NotPossible(
+            "scores need scikit-learn and scipy, which are not installed: pip install 'silosynth[demo]'; or leave "
+            "scores out (evaluate=False; --no-scores on the command line)"
+        )
 
 
 def _train(

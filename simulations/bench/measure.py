@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from silosynth.common.progress import Progress
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -84,7 +86,7 @@ def mean(values: Sequence[float]) -> Mean:
 class Phases:
     """A Progress that takes the time of each phase, and passes on what it hears."""
 
-    onwards: Callable[..., None]
+    onwards: Progress
     cpu_s: dict[str, float] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     _phase: str = ""

@@ -9,16 +9,18 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from silosynth.common.errors import InvalidInput
 from silosynth.server.publish import write_json
 
 FORMAT: Final = 1
+
+Fact: TypeAlias = str | int | float | None
 
 _PACKAGES: Final = ("silosynth", "numpy", "torch", "opacus", "opendp")
 
@@ -69,12 +71,12 @@ class Row:
 class Results:
     """A whole run."""
 
-    machine: dict[str, Any]
+    machine: Mapping[str, Fact]
     rows: tuple[Row, ...] = field(default=())
 
     def write(self, path: Path) -> None:
         """To a JSON file, whole or not at all."""
-        write_json(path, {"format": FORMAT, "machine": self.machine, "rows": [asdict(row) for row in self.rows]})
+        write_json(path, {"format": FORMAT, "machine": dict(self.machine), "rows": [asdict(row) for row in self.rows]})
 
     @classmethod
     def read(cls, path: Path) -> "Results":
@@ -117,7 +119,7 @@ def _told(row: Row, old: Row) -> str:
     return "better" if (row.value > old.value) == (row.better == "higher") else "WORSE"
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Mapping[str, Fact]:
     """Facts that explain a number: the machine, the code, the libraries; nothing that names whose machine it is."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -129,11 +131,6 @@ def machine() -> dict[str, Any]:
         "commit": _commit(),
         **{name: _version(name) for name in _PACKAGES},
     }
-
-
-def seeds(count: int) -> tuple[int, ...]:
-    """The seeds of `count` repetitions."""
-    return tuple(range(count))
 
 
 def _cpu() -> str:

@@ -18,7 +18,7 @@ RELEASES = STEPS + 2
 
 
 def command(study, data, out, *more):
-    return ["simulate", study, "--data", data, "--sites", "clinic", "--out", out, "--quiet", *more]
+    return ["simulate", study, "--data", data, "--sites", "clinic", "--out", out, "--quiet", "--no-scores", *more]
 
 
 def begun(*arguments):

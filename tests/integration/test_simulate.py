@@ -1,5 +1,6 @@
 """A whole study, from rows at three sites to table, scores and certificate: through the real gate, ledger and apps."""
 
+import importlib.util
 import json
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from made import STUDY, content, table, written
 
 from silosynth.client.ledger import Ledger
 from silosynth.common import accounting
-from silosynth.common.errors import InvalidInput, StudyRefused
+from silosynth.common.errors import InvalidInput, NotPossible, StudyRefused
 from silosynth.common.generator import load
 from silosynth.common.privacy import View
 from silosynth.common.study_file import read_study
@@ -189,6 +190,13 @@ def test_bounds_that_nobody_reviewed_are_warned_about_once(tmp_path):
 
 def _totals(path):
     return [line["total"] for line in map(json.loads, (path / "journal.jsonl").read_text().splitlines()[1:])]
+
+
+def test_missing_packages_are_said_before_the_study_not_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(NotPossible, match="pip install"):
+        simulate(a_study(), clinics(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_paths_work_as_well_as_frames(tmp_path):
