@@ -15,6 +15,11 @@ from silosynth.common.schema import Schema
 SIGNIFICANT = 4.0
 """Standard deviations of noise that a cell must rise above zero to be modelled by itself."""
 
+STEP_COST = 4.0
+"""Noise variances by which a step must improve the fit of an ordered column: between 2 (least risk, were the steps
+given) and 2 log(cells) (hardly a step that is noise). Nine columns of 3,800 persons at epsilon 1: mean
+total variation of the 1-ways .126, without smoothing .156; six of Adult, 39,073 rows: .008, .008."""
+
 _LEAST_SHARE = 200  # an ordered bin holds at least 1/200 of the units
 
 
@@ -47,12 +52,16 @@ def prepare(schema: Schema, counts: Real, deviation: float, bins: int) -> Prepar
     units = estimated_units(tables)
     maps, marginals, within, deviations = [], [], [], []
     for column, noisy in zip(schema.columns, tables, strict=True):
-        fine = project(noisy, units)
-        bin_of = _merge_ordered(fine, deviation, bins) if column.ordered else _merge_coded(fine, deviation)
-        summed: Real = np.bincount(bin_of, weights=noisy).astype(np.float64)
-        frequencies = project(summed, units) / units
+        if column.ordered:
+            fine = project(np.append(smooth(noisy[:-1], deviation), noisy[-1]), units)
+            bin_of = _merge_ordered(fine, deviation, bins)
+            summed: Real = np.bincount(bin_of, weights=fine).astype(np.float64)
+        else:
+            fine = project(noisy, units)
+            bin_of = _merge_coded(fine, deviation)
+            summed = np.bincount(bin_of, weights=noisy).astype(np.float64)
         maps.append(tuple(bin_of.tolist()))
-        marginals.append(frequencies)
+        marginals.append(project(summed, units) / units)
         within.append(_shares(fine, bin_of))
         deviations.append(deviation * np.sqrt(np.bincount(bin_of)) / units)
     return Preparation(units, Coarsening(tuple(maps)), tuple(marginals), tuple(within), tuple(deviations))
@@ -62,6 +71,28 @@ def estimated_units(tables: list[Real]) -> float:
     """Number of units: mean of the columns' totals, each weighted by one over the variance of its noise; at least 1."""
     weights = np.array([1 / table.size for table in tables])
     return max(1.0, float(np.average([table.sum() for table in tables], weights=weights)))
+
+
+def smooth(noisy: Real, deviation: float) -> Real:
+    """Counts of neighbouring cells without most of their noise: the best fit by steps, shape (cells,).
+
+    Minimises |noisy - fit|^2 + STEP_COST * deviation^2 * steps over all piecewise constant fits, exactly, by dynamic
+    programming (Winkler, Liebscher 2002). A spike is a step of its own; where little is held, noise averages out.
+    """
+    first, second = np.append(0.0, np.cumsum(noisy)), np.append(0.0, np.cumsum(noisy**2))
+    cost, begins = np.zeros(noisy.size + 1), np.zeros(noisy.size + 1, dtype=np.int64)
+    for end in range(1, noisy.size + 1):
+        begin = np.arange(end)
+        misfit = second[end] - second[begin] - (first[end] - first[begin]) ** 2 / (end - begin)
+        total = cost[begin] + misfit
+        begins[end] = total.argmin()
+        cost[end] = total[begins[end]] + STEP_COST * deviation**2
+    fit, end = np.empty(noisy.size), noisy.size
+    while end > 0:
+        step = slice(begins[end], end)
+        fit[step] = noisy[step].mean()
+        end = int(begins[end])
+    return fit
 
 
 def project(counts: Real, total: float) -> Real:

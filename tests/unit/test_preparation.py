@@ -1,6 +1,6 @@
 """Bins and frequencies from noisy counts; coarsenings that are not one are refused; rows fall into the right tables."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
-from silosynth.common.engines.preparation import estimated_units, prepare, project
+from silosynth.common.engines.preparation import STEP_COST, estimated_units, prepare, project, smooth
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.schema import Column, Kind, Schema
 
@@ -123,3 +123,30 @@ def test_pairs_count_what_crossing_columns_counts():
         crossed = np.zeros((coarsening.sizes[i], coarsening.sizes[j]))
         np.add.at(crossed, (bins[:, i], bins[:, j]), 1)
         assert np.array_equal(table, crossed.ravel())
+
+
+def test_smoothing_finds_the_best_of_all_piecewise_constant_fits():
+    rng = np.random.default_rng(3)
+    for deviation in (0.5, 3.0, 20.0):
+        noisy = np.repeat([10.0, 40.0, 12.0], [3, 1, 4]) + rng.normal(0, deviation, 8)
+
+        def cost(fit, steps, noisy=noisy, deviation=deviation):
+            return ((noisy - fit) ** 2).sum() + STEP_COST * deviation**2 * steps
+
+        best = np.inf
+        for cuts in product([False, True], repeat=7):
+            step = np.append(0, np.cumsum(cuts))
+            fit = (np.bincount(step, noisy) / np.bincount(step))[step]
+            best = min(best, cost(fit, step[-1] + 1))
+        found = smooth(noisy, deviation)
+        assert cost(found, 1 + np.count_nonzero(np.diff(found))) == pytest.approx(best)
+
+
+def test_smoothing_keeps_spikes_totals_and_what_has_no_noise():
+    exact = np.zeros(500)
+    exact[[0, 499]] = 2000, 1000
+    noisy = exact + np.random.default_rng(1).normal(0, 60, 500)
+    found = smooth(noisy, 60.0)
+    assert np.abs(found - exact).sum() < np.abs(noisy - exact).sum() / 5
+    assert found.sum() == pytest.approx(noisy.sum())
+    assert np.array_equal(smooth(noisy, 0.0), noisy)
