@@ -174,8 +174,9 @@ class Metered:
         share = np.zeros(slots)  # empty slots keep 0
         share[place] = 1 / shared.among
         total = np.zeros(terms.size, dtype=np.int64)
-        for at in _pieces(slots, MICRO_BATCH):
-            total += _clipped(terms(codes[at]), share[at], terms.size)
+        with np.errstate(all="ignore"):  # what a row holds stops nothing, even where warnings are errors
+            for at in _pieces(slots, MICRO_BATCH):
+                total += _clipped(terms(codes[at]), share[at], terms.size)
         return self._release(total, scale.clipped_sum_sensitivity(), multiplier)
 
     def _shared(self, units: Units) -> _Shared:

@@ -56,16 +56,19 @@ def check_rows_do_not_meet(shape: Shape) -> None:
     """Raise NotPossible unless each row's terms are the same bits in another slot and among other rows.
 
     The privacy of clipped sums rests on it (client/mechanism.py, rule 4). Kernels are chosen by shape, so the test runs
-    at the shapes of the study, once a process, with ordinary weights and with hostile ones that amplify a last bit.
+    at the shapes of the study, once a process: with ordinary weights, with hostile ones that amplify a last bit, and
+    with a bin whose rows overflow beside rows that do not, because a vectorised kernel may look at all its lanes.
     """
     rng = np.random.default_rng(0)
     bins = np.stack([rng.integers(0, size, MICRO_BATCH, dtype=np.int32) for size in shape.bins], axis=1)
     slots, others = rng.permutation(MICRO_BATCH), rng.random(MICRO_BATCH) < 1 / 2
     moved = np.where(others[:, None], bins[rng.permutation(MICRO_BATCH)], bins[slots])
     uniform = tuple(np.full(size, 1 / size) for size in shape.bins)
-    for amplified in (1.0, 1e4):
+    for amplified, overflowing in ((1.0, 0), (1e4, 0), (1.0, shape.width)):
         weights = initial(shape, uniform, rng) + rng.standard_normal(shape.size).astype(np.float32)
-        terms = Gradients(shape, weights * np.float32(amplified), range(len(shape.bins)), [*map(np.arange, shape.bins)])
+        weights *= np.float32(amplified)
+        weights[:overflowing] = np.finfo(np.float32).max  # the embedding of the first column's first bin
+        terms = Gradients(shape, weights, range(len(shape.bins)), [*map(np.arange, shape.bins)])
         here, there = terms(bins), terms(moved)
         same = [np.array_equal(here.squared_norms()[slots][~others], there.squared_norms()[~others], equal_nan=True)]
         for one, other in zip(here.factors, there.factors, strict=True):
