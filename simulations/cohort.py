@@ -172,7 +172,10 @@ def _joined(parts: Iterable[Typed]) -> Typed:
 
 
 def _capacity(rows: int) -> int:
-    """A public bound on a site's rows: the next full micro-batch, which costs no work and says little."""
+    """What a site declares here: its rows, up to the next full micro-batch, which costs no work.
+
+    Taken from data, as only a simulation may: between institutions a person declares it. No epsilon covers it.
+    """
     return max(1, -(-rows // MICRO_BATCH)) * MICRO_BATCH
 
 
