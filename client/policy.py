@@ -114,7 +114,8 @@ class HonestPlan:
 
     def check(self, study: Study) -> None:
         """See Rule. A study of infinite epsilon states no price; whether it may run at all is for the caps to say."""
-        if not study.plan or any(step.repeats < 1 for step in study.plan):
+        kinds = {step.kind for step in study.plan}  # a task tells its step by its kind
+        if not study.plan or len(kinds) < len(study.plan) or any(step.repeats < 1 for step in study.plan):
             raise Refused(Reason.BAD_PLAN)
         try:
             budget, cost = study.budget, price(Planned.of(study, private=True).event())

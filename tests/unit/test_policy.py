@@ -65,6 +65,7 @@ def test_the_empty_policy_allows_nothing():
         (replace(STUDY, budget=Budget(0.01, 1e-5, 1)), Reason.BAD_PLAN),
         (replace(STUDY, plan=()), Reason.BAD_PLAN),
         (replace(STUDY, plan=(Step("count", 1, None),)), Reason.BAD_PLAN),
+        (replace(STUDY, plan=(*STUDY.plan, *STUDY.plan), budget=Budget(9.0, 1e-5, 1)), Reason.BAD_PLAN),
     ],
 )
 def test_each_rule_refuses_what_it_is_there_for(study, reason):
