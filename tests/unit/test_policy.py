@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +189,11 @@ def test_no_file_can_allow_releases_without_noise():
 def test_a_wrong_file_is_named_with_key_and_cure(text, says):
     with pytest.raises(InvalidInput, match=rf"(?s)policy\.toml.*{says}"):
         read_policy(text, "policy.toml")
+
+
+def test_the_example_policy_is_one_and_lists_no_study():
+    path = Path(__file__).parents[2] / "deploy" / "policy.example.toml"
+    policy = read_policy(path.read_text(encoding="utf-8"), str(path))
+    assert policy.lifetime_caps.local.epsilon == 9.0
+    with refused_with(Reason.NOT_APPROVED):
+        policy.check(STUDY)
