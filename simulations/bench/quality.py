@@ -54,7 +54,8 @@ class Repeated:
         known = [one for one in found if one is not None]
         if len(known) < len(self.repetitions):
             return Row(self.bench, name, None, "score", note="not measured in every repetition", seeds=self.seeds)
-        summed = mean([one["value"] for one in known])
+        values = tuple(float(one["value"]) for one in known)
+        summed = mean(values)
         floor, ceiling = (
             None if any(one[side] is None for one in known) else mean([one[side] for one in known]).value
             for side in ("floor", "ceiling")
@@ -72,11 +73,13 @@ class Repeated:
             ceiling=ceiling,
             bar=bar,
             seeds=self.seeds,
+            values=values,
         )
 
     def train_row(self, bar: float | None = None) -> Row:
         """CPU seconds of training, all sites and the coordinator together."""
-        summed = mean([one.train_cpu_s for one in self.repetitions])
+        values = tuple(one.train_cpu_s for one in self.repetitions)
+        summed = mean(values)
         return Row(
             self.bench,
             f"{self.title}: training, CPU",
@@ -88,6 +91,7 @@ class Repeated:
             deviation=summed.deviation,
             bar=bar,
             seeds=self.seeds,
+            values=values,
         )
 
 

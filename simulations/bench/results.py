@@ -42,6 +42,8 @@ class Row:
     ceiling: float | None = None
     bar: float | None = None
     seeds: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+    """Of each seed, where `value` is their mean."""
     note: str = ""
 
     @property

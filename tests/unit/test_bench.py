@@ -177,6 +177,7 @@ def test_a_quality_row_stands_between_floor_and_ceiling_and_meets_its_bar_or_not
     )
     row = asked.row("auc", 0.905)
     assert (row.value, row.floor, row.ceiling, row.passed) == (pytest.approx(0.91), 0.5, 0.92, True)
+    assert row.values == (0.9, 0.92)
     assert asked.row("auc", 0.915).passed is False
     assert asked.train_row(39.0).passed is False
     assert asked.train_row(41.0).passed is True
