@@ -123,7 +123,7 @@ def _score_row(name: str, score: Score) -> tuple[str, ...]:
     title = text(meaning.title if meaning else name)
     says = element("span", text(meaning.says)) if meaning else ""
     drawn = scale(score, meaning.title if meaning else name) or element(
-        "span", "floor and ceiling too close to tell", class_="small soft"
+        "span", "too close to tell", class_="small soft"
     )
     return (
         title + says,
