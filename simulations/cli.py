@@ -97,6 +97,9 @@ def simulate(
     holdout: Annotated[Path | None, typer.Option(help="Real rows to score with, instead of holding some back.")] = None,
     seeded_noise: Seeded = False,
     resume: Resume = False,
+    allow_gaps: Annotated[
+        bool, typer.Option("--allow-gaps", help="Sites may lack rows, or a column's values.")
+    ] = False,
     no_scores: NoScores = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -106,15 +109,17 @@ def simulate(
 
     with progress(quiet=quiet) as shown:
         shown("start", 0, 0)
-        from silosynth.simulations.cohort import split, study_of
+        from silosynth.simulations.cohort import check_gaps, split, study_of
         from silosynth.simulations.demo import with_epsilon
         from silosynth.simulations.local import How, run
 
         asked = with_epsilon(study_of(study), epsilon)
         cohort = split(asked, data, sites, holdout, seed, shown)
+        check_gaps(cohort, allowed=allow_gaps)
         for note in cohort.notes:
             print(f"note: {note}", file=sys.stderr)
-        result = run(asked, cohort, How(out, seed, runtime.value, not no_scores, seeded_noise, resume), shown)
+        how = How(out, seed, runtime.value, not no_scores, seeded_noise, resume, allow_gaps)
+        result = run(asked, cohort, how, shown)
     _tell(result, as_json=as_json)
 
 

@@ -53,6 +53,8 @@ class Cohort:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     """Those of the notes that a launch would refuse."""
+    gaps: tuple[str, ...] = ()
+    """Sites without a row, and columns without a value at a site: more often a mistake than the truth."""
 
 
 def study_of(study: Study | Path | str) -> Study:
@@ -105,17 +107,36 @@ def _cohort(study: Study, sites: Mapping[str, Typed], held: Typed | None, seed: 
     pooled = _joined(train.values())
     if not len(pooled.frame):
         raise InvalidInput("no rows to learn from: give more rows, or hold fewer of them back")
-    empty = [name for name, own in units.items() if not len(own.owner)]
-    quiet = [f"site {name}: no rows; it answers with noise alone, as every site does" for name in empty]
+    empty = [name for name, own in units.items() if not len(own.owner) and len(sites[name].frame)]
+    quiet = [f"site {name}: no rows are left to learn from; it answers with noise alone" for name in empty]
     unread = _unreviewed(study)
+    gaps = tuple(gap for name, own in sites.items() for gap in _gaps(name, own.frame))
     return Cohort(
         units=units,
         train=pooled,
         holdout=_joined(rest) if held is None else held,
         roster=tuple(Member(name, _capacity(len(own.owner))) for name, own in units.items()),
-        notes=(*unread, *notes, *quiet),
+        notes=(*unread, *notes, *quiet, *gaps),
         warnings=unread,
+        gaps=gaps,
     )
+
+
+def check_gaps(cohort: Cohort, *, allowed: bool) -> None:
+    """Raise InvalidInput for gaps nobody has said are true. A launch never asks: there it would tell about rows."""
+    if cohort.gaps and not allowed:
+        more = f" (and {len(cohort.gaps) - 1} more)" if len(cohort.gaps) > 1 else ""
+        raise InvalidInput(
+            f"{cohort.gaps[0]}{more}. If that is so, say it with --allow-gaps (allow_gaps=True): what is missing then "
+            "counts as missing; if not, look at the file, the column's name and its missing codes"
+        )
+
+
+def _gaps(site: str, rows: pd.DataFrame) -> list[str]:
+    if rows.empty:
+        return [f"site {site} has no rows"]
+    nothing = rows.columns[rows.isna().all()]
+    return [f"site {site}: column {column!r} is missing in every row" for column in nothing]
 
 
 def _check_sites(study: Study, sites: int) -> None:

@@ -27,7 +27,7 @@ from silosynth.server.certificate import Noise
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
 from silosynth.simulations import flower
-from silosynth.simulations.cohort import Cohort, Rows, gather, study_of
+from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
 from silosynth.simulations.folder import Folder
 from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, Resident, write_units
@@ -47,6 +47,7 @@ class How:
     evaluate: bool = True
     seeded_noise: bool = False
     resume: bool = False
+    allow_gaps: bool = False
 
 
 def simulate(
@@ -60,6 +61,7 @@ def simulate(
     evaluate: bool = True,
     seeded_noise: bool = False,
     resume: bool = False,
+    allow_gaps: bool = False,
     progress: Progress = silent,
 ) -> Result:
     """Run a whole study over `sites` and publish it in the folder `out`.
@@ -74,6 +76,7 @@ def simulate(
         evaluate: whether to score; without it `metrics.json` holds no scores.
         seeded_noise: noise from `seed`: repeatable, and stamped NO PRIVACY.
         resume: go on where a study in `out` was interrupted.
+        allow_gaps: let sites take part that have no row, or a column without any value.
         progress: told where the work is.
 
     Raises:
@@ -84,7 +87,7 @@ def simulate(
     cohort = gather(asked, sites, holdout, seed, progress)
     for note in cohort.warnings:
         warnings.warn(note, stacklevel=2)
-    return run(asked, cohort, How(Path(out), seed, runtime, evaluate, seeded_noise, resume), progress)
+    return run(asked, cohort, How(Path(out), seed, runtime, evaluate, seeded_noise, resume, allow_gaps), progress)
 
 
 def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
@@ -92,6 +95,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     began = time.monotonic()
     study = resolve(asked, cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
+    check_gaps(cohort, allowed=how.allow_gaps)
     _check_installed(how)
     folder = Folder(how.out, study, resume=how.resume)
     homes = Homes(folder.sites, study, noise, how.seed)

@@ -142,6 +142,13 @@ def test_codes_outside_the_list_are_counted_not_refused(run, tmp_path):
     assert "note: column 'sex'" in error
 
 
+def test_a_column_without_a_value_at_one_site_is_asked_about(run, tmp_path):
+    study, data = changed(tmp_path, lambda t: t.assign(dose=t["dose"].where(t["clinic"] != "West", "")))
+    assert "site West: column 'dose' is missing in every row" in fails(run, tmp_path, study, data)
+    arguments = ("--data", data, "--sites", "clinic", "--out", tmp_path / "out", "--quiet", "--no-scores")
+    assert run("simulate", study, *arguments, "--allow-gaps")[0] == 0
+
+
 def test_a_folder_that_is_a_file(run, tmp_path):
     study, data = written(tmp_path)
     code, _, error = run("simulate", study, "--data", data, "--sites", "3", "--out", data, "--quiet")

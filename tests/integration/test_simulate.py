@@ -156,13 +156,21 @@ def test_many_sites_without_noise_give_the_totals_of_few(tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-def test_a_site_without_rows_and_a_column_missing_at_one_site_are_fine(tmp_path):
-    sites = clinics()
-    sites["East"] = sites["North"].iloc[:0]
-    sites["South"] = sites["South"].assign(dose="")
-    result = simulate(a_study(), sites, out=tmp_path, evaluate=False)
-    assert any("site East: no rows" in note for note in result.notes)
-    assert result.certificate["assumptions"]["sites"] == 4
+def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):
+    empty, silent = clinics(), clinics()
+    empty["East"] = empty["North"].iloc[:0]
+    silent["South"] = silent["South"].assign(dose="")
+    for sites, told in (
+        (empty, "site East has no rows"),
+        (silent, "site South: column 'dose' is missing in every row"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            simulate(a_study(), sites, out=tmp_path / "refused", evaluate=False)
+        assert not (tmp_path / "refused").exists()
+        out = tmp_path / told.split()[1].strip(":")
+        result = simulate(a_study(), sites, out=out, evaluate=False, allow_gaps=True)
+        assert any(told in note for note in result.notes)
+        assert result.certificate["assumptions"]["sites"] == len(sites)
 
 
 def test_typed_frames_mean_the_same_as_text(tmp_path):

@@ -1,5 +1,0 @@
-"""Failing checks show what they compared."""
-
-import pytest
-
-pytest.register_assert_rewrite("mechanism_checks")
