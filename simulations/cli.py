@@ -80,7 +80,9 @@ def demo(
 
         study = data.study(epsilon)
         cohort = gather(study, data.sites(), None, seed, shown)
-        result = run(study, cohort, How(out, seed, runtime.value, not no_scores, seeded_noise, resume), shown)
+        # One site really did not record one column; the table is known, so nobody is asked.
+        how = How(out, seed, runtime.value, not no_scores, seeded_noise, resume, allow_gaps=True)
+        result = run(study, cohort, how, shown)
     _tell(result, as_json=as_json)
 
 
