@@ -55,6 +55,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where a study in -
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
+_WHERE_CAPS_ARE: Final = (
+    "What a site allows stands in its policy.toml, in its folder under sites/; only its owner raises it"
+)
+
 
 @app.command()
 def demo(
@@ -165,7 +169,7 @@ def _run(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
     except StudyRefused as error:
-        print(f"refused: {error}", file=sys.stderr)
+        print(f"refused: {error}. {_WHERE_CAPS_ARE}", file=sys.stderr)
         return REFUSED
     except SilosynthError as error:
         print(f"error: {error}", file=sys.stderr)
