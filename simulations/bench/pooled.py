@@ -68,7 +68,7 @@ def pooled(seeds: tuple[int, ...], progress: Progress) -> Iterator[Row]:
             method=METHOD + " of the difference",
             deviation=summed.deviation,
             seeds=seeds,
-            values=tuple(differences),
+            by_seed=tuple(differences),
         )
 
 

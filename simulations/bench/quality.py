@@ -73,7 +73,7 @@ class Repeated:
             ceiling=ceiling,
             bar=bar,
             seeds=self.seeds,
-            values=values,
+            by_seed=values,
         )
 
     def train_row(self, bar: float | None = None) -> Row:
@@ -91,7 +91,7 @@ class Repeated:
             deviation=summed.deviation,
             bar=bar,
             seeds=self.seeds,
-            values=values,
+            by_seed=values,
         )
 
 

@@ -42,7 +42,7 @@ class Row:
     ceiling: float | None = None
     bar: float | None = None
     seeds: tuple[int, ...] = ()
-    values: tuple[float, ...] = ()
+    by_seed: tuple[float, ...] = ()
     """Of each seed, where `value` is their mean."""
     note: str = ""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -177,12 +178,26 @@ def test_a_quality_row_stands_between_floor_and_ceiling_and_meets_its_bar_or_not
     )
     row = asked.row("auc", 0.905)
     assert (row.value, row.floor, row.ceiling, row.passed) == (pytest.approx(0.91), 0.5, 0.92, True)
-    assert row.values == (0.9, 0.92)
+    assert row.by_seed == (0.9, 0.92)
     assert asked.row("auc", 0.915).passed is False
     assert asked.train_row(39.0).passed is False
     assert asked.train_row(41.0).passed is True
     assert asked.row("absent").value is None
     assert "MISSED" in asked.row("auc", 0.915).line()
+
+
+def test_a_repetition_is_a_whole_simulation_also_where_a_site_did_not_record_a_column():
+    columns = (Column("a", Kind.BOOLEAN), Column("b", Kind.INTEGER, low=0, high=9), Column("c", Kind.BOOLEAN))
+    study = Study("s", Schema(columns), Budget(1.0, 1e-5, 1), target="c", settings=(("steps", 2.0),))
+    rng = np.random.default_rng(0)
+    sites = {
+        f"site-{at}": pd.DataFrame({name: rng.integers(0, 2, 200).astype(str) for name in "abc"}) for at in range(3)
+    }
+    sites["site-1"]["b"] = ""
+    asked = quality.repeated("demo", "small", lambda seed: tables.Case(study, sites), (0, 1), silent)
+    assert 0 <= asked.row("tvd2").value <= 1
+    assert asked.row("tvd2").by_seed[0] != asked.row("tvd2").by_seed[1]
+    assert asked.train_row().value > 0
 
 
 def test_results_come_back_from_their_file(tmp_path):
