@@ -50,7 +50,7 @@ class Layout(Protocol):
 
     @property
     def offsets(self) -> Index:
-        """Where each table begins in the vector, and its end: shape (groups + 1,), rising from 0 to the vector's size."""
+        """Where each table begins in the vector, and the end: shape (groups + 1,), rising from 0 to the size."""
         ...
 
     def cells(self, codes: Codes) -> Index:
@@ -62,9 +62,9 @@ class Terms(Protocol):
     """Per-row vectors g_r of one micro-batch, dense or in closed form (never materialised), on an integer grid.
 
     Contract, on which exactness and the privacy bound rest. For weights w_r >= 0 there are integer vectors q_r with
-    |q_r|_2 <= scale.SUM_GRID * w_r * sqrt(squared_norms()[r]), each a function of its own row, of w_r and of public values
-    only, and `weighted_sum(w)` is exactly their sum. A closed form keeps it by rounding one factor of each outer product
-    to the grid before norms are taken and truncating the other, weighted, factor towards zero:
+    |q_r|_2 <= scale.SUM_GRID * w_r * sqrt(squared_norms()[r]), each a function of its own row, of w_r and of public
+    values only, and `weighted_sum(w)` is exactly their sum. A closed form keeps it by rounding one factor of each outer
+    product to the grid before norms are taken and truncating the other, weighted, factor towards zero:
     q = alpha (x) trunc(w * delta * 2^s) with alpha = rint(a * 2^p), p + s = scale.SUM_GRID_BITS and norms taken of
     alpha / 2^p. All factors and products are integers below 2^53, so float64 matrix products add them without rounding,
     in any order.
@@ -99,8 +99,8 @@ class Noised(Protocol):
 class Mechanism(Protocol):
     """The only source of noise at a site. It bounds every unit itself and remembers what it did.
 
-    No verb takes a sensitivity: it follows from what the verb bounded. `multiplier` None asks for no noise, which only a
-    simulation's source of noise grants.
+    No verb takes a sensitivity: it follows from what the verb bounded. `multiplier` None asks for no noise, which only
+    a simulation's source of noise grants.
     """
 
     def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction | None) -> Noised:
