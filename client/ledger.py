@@ -16,6 +16,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +45,10 @@ from silosynth.client.refusal import Reason
 from silosynth.common.errors import InvalidInput, Tampered
 from silosynth.common.privacy import View
 
-_BUSY_S: Final = 30.0
+# SQLite's own wait for a busy file ends in polling every 100 ms: a process that writes in a tight loop then starves one
+# that opens the ledger. Polled every two milliseconds, it gets its turn after some of the other's transactions.
+_BUSY_S: Final = 60.0
+_POLL_S: Final = 0.002
 
 # AUTOINCREMENT makes SQLite itself remember the highest seq, so a cut tail shows. The outbox is not part of the chain:
 # it holds the bytes of each study's newest commit, whose hash is.
@@ -92,7 +96,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._books = Books()
         self._head = ROOT
-        self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._script(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {_TABLES} COMMIT;")
             with self._transaction(writing=True):
@@ -204,13 +208,20 @@ class Ledger:
             return iter(_audited(self._db))
 
     def _script(self, statements: str) -> None:
+        def run() -> None:
+            try:
+                self._db.executescript(statements)
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
         with _intact():
-            self._db.executescript(statements)
+            _patiently(run)
 
     @contextmanager
     def _transaction(self, *, writing: bool) -> Iterator[None]:
         with self._lock, _intact():
-            self._db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            _patiently(self._begin_writing if writing else self._begin_reading)
             try:
                 self._catch_up()
                 yield
@@ -218,6 +229,17 @@ class Ledger:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+
+    def _begin_writing(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def _begin_reading(self) -> None:
+        self._db.execute("BEGIN")
+        try:
+            self._db.execute("SELECT max(seq) FROM entries").fetchone()  # takes the lock, which BEGIN alone does not
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     def _catch_up(self) -> None:
         for entry in _walk(self._db, self._books.seq, self._head):
@@ -281,6 +303,20 @@ def _walk(db: sqlite3.Connection, seq: int, head: bytes) -> Iterator[Entry]:
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
     if last != seq:
         raise Tampered(f"the ledger ends at entry {seq}, but entry {last} was written")
+
+
+def _patiently(begin: Callable[[], object]) -> None:
+    """Begin what needs a lock, again and again while another process has it. Raises sqlite3's error after a minute."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            begin()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 @contextmanager

@@ -469,13 +469,34 @@ def test_a_file_that_is_no_ledger(path):
         listing(path.parent / "nothing.sqlite")
 
 
-def test_a_lock_that_never_opens_is_not_tampering(full):
+def test_a_lock_that_never_opens_is_not_tampering(full, monkeypatch):
     ledger = Ledger(full)
-    ledger._db.execute("PRAGMA busy_timeout = 1")
+    monkeypatch.setattr("silosynth.client.ledger._BUSY_S", 0.01)
     other = sqlite3.connect(full, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         ledger.refuse(STUDY, Reason.BAD_TASK)
+    other.close()
+    ledger.close()
+
+
+def test_a_busy_ledger_is_asked_again_within_milliseconds_so_no_writer_starves_it(full, monkeypatch):
+    other = sqlite3.connect(full, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 20:
+            other.execute("COMMIT")
+        assert len(waits) <= 20
+
+    monkeypatch.setattr("silosynth.client.ledger.time.sleep", sleep)
+    ledger = Ledger(full)
+    assert len(waits) == 20
+    assert max(waits) <= 0.005
+    other.execute("BEGIN EXCLUSIVE")
+    assert ledger.refusals(STUDY) == 1  # who only reads does not wait for who writes
     other.close()
     ledger.close()
 
