@@ -4,10 +4,10 @@ The coordinator's half never sees a row; the site's half never sees another site
 sensitivity and cannot send. Between them stand the gate (client/gate.py) and the sum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,27 @@ class TermsOf(Protocol):
         ...
 
 
+class RowGradients(Protocol):
+    """Gradients of rows and of public rows (fakes) at fixed weights, computed together, in blocks of a fixed shape.
+
+    Rows must not influence each other, nor be remembered: the same block of the same codes gives the same numbers.
+    """
+
+    @property
+    def size(self) -> int:
+        """Length of a gradient."""
+        ...
+
+    @property
+    def public_weight(self) -> float:
+        """What each public row counts for, where a unit counts for one."""
+        ...
+
+    def __call__(self, block: int, codes: Codes) -> tuple[Weights, Weights]:
+        """Of rows, shape (slots, size), and of the public rows of block number `block`, shape (any, size)."""
+        ...
+
+
 class Noised(Protocol):
     """An answer that carries its noise. Opaque: an engine can hand it to the gate and do nothing else with it."""
 
@@ -118,9 +139,56 @@ class Mechanism(Protocol):
         """
         ...
 
+    def sampled_sum(
+        self, units: Units, gradients: RowGradients, *, rate: Fraction, multiplier: Fraction | None
+    ) -> Noised:
+        """Noisy sum over a fresh Poisson sample of units: a unit's rows are averaged, then clipped to L2 norm <= 1.
+
+        Public rows are clipped alike and added, times their weight; on `scale`'s grid. Only where a site adds all of
+        the noise itself. Formal guarantee: see client/mechanism.py.
+        """
+        ...
+
+    def learn(self, learner: "Learner[Ask]", perform: "Callable[[Ask], Noised]") -> Noised:
+        """What `learner` makes of the noised sums that it asks `perform` for, one after the other.
+
+        Only where a site adds all of the noise itself. Formal guarantee: the answer is post-processing of the sums,
+        each of which is remembered as an event; the learner is told nothing else.
+        """
+        ...
+
+
+Ask = TypeVar("Ask")
+
+
+class Learner(Protocol[Ask]):
+    """What learns at a site, by itself, from that site's noised sums. It is never handed a row, nor anything exact."""
+
+    def next(self) -> Ask | None:
+        """The next sum it wants, or None when it has learnt what the task asks."""
+        ...
+
+    def absorb(self, ask: Ask, total: Vector) -> None:
+        """Take in the noised sum for `ask`, shape as the verb gives it."""
+        ...
+
+    def answer(self) -> Vector:
+        """The integers that leave."""
+        ...
+
 
 TaskIn = TypeVar("TaskIn", contravariant=True)
 Task = TypeVar("Task")
+TaskOut = TypeVar("TaskOut", covariant=True)
+
+
+@dataclass(frozen=True)
+class Each(Generic[TaskOut]):
+    """A task for each site, by its name: only with `trust = "local"`, where each answer may be seen by itself."""
+
+    tasks: Mapping[str, TaskOut] = field(repr=False)
+
+
 State = TypeVar("State")
 
 
@@ -151,12 +219,16 @@ class CoordinatorHalf(Protocol[State, Task]):
         """The state before the first task."""
         ...
 
-    def next(self, state: State) -> Task | None:
-        """The next task, or None when enough is known."""
+    def next(self, state: State) -> Task | Each[Task] | None:
+        """The next task for all sites, or one for each, or None when enough is known."""
         ...
 
     def absorb(self, state: State, task: Task, total: Vector) -> State:
         """The state after the sum over all sites for `task` is known."""
+        ...
+
+    def absorb_each(self, state: State, tasks: Mapping[str, Task], answers: Mapping[str, Vector]) -> State:
+        """The state after each site's own answer to its task is known."""
         ...
 
     def finish(self, state: State) -> Generator:

@@ -5,8 +5,9 @@ An event says what a mechanism did to the units, completely enough to price it w
 executed. Compatibility rule: an event is never redefined and never removed; an unknown event makes a ledger unreadable,
 it is not skipped.
 
-Everything released is an integer vector plus discrete Gaussian noise on the full batch, so every event is mu-GDP (Dong,
-Roth, Su 2019) and a whole history is priced by the exact rational mu^2 = sum of the events' mu^2.
+Everything released is an integer vector plus discrete Gaussian noise, so every event is mu-GDP (Dong, Roth, Su 2019)
+and a whole history is priced by the exact rational mu^2 = sum of the events' mu^2. Events on the full batch have a
+closed form; sums over Poisson samples, which only `trust = "local"` makes, are priced by certificate (`Certified`).
 """
 
 from dataclasses import dataclass
@@ -74,7 +75,40 @@ class Composed:
     events: "tuple[Event, ...]"
 
 
-Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed
+@dataclass(frozen=True)
+class Sampled:
+    """`event` on a Poisson sample: each unit takes part by a secret coin of its own that shows heads at `rate`.
+
+    Its mu^2 is that of `event`: leaving units out at random never costs privacy. What sampling gains is not expressible
+    as mu-GDP event by event; a `Certified` history says it.
+    """
+
+    rate: Fraction
+    event: Gaussian
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1:
+            raise ValueError("a sampling rate lies above 0 and at most at 1")
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A fixed history with Poisson samples, and the mu^2 that covers it.
+
+    Formal guarantee (sampled.py has the proof and the check, which whoever accepts the number makes for itself): the
+    whole of `event` is dominated by a sqrt(mu_squared)-GDP mechanism, but for a chance of sampled.SLACK. It is charged
+    whole, once: a part of it is not covered by a part of the number.
+    """
+
+    event: "Event"
+    mu_squared: Fraction
+
+    def __post_init__(self) -> None:
+        if self.mu_squared <= 0:
+            raise ValueError("a certified price must be positive")
+
+
+Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed | Sampled | Certified
 
 
 def mu_squared(event: Event, view: View) -> Fraction:
@@ -90,5 +124,9 @@ def mu_squared(event: Event, view: View) -> Fraction:
             return count * mu_squared(inner, view)
         case Composed(events):
             return sum((mu_squared(inner, view) for inner in events), Fraction(0))
+        case Sampled(_, inner):
+            return mu_squared(inner, view)
+        case Certified(_, certified):
+            return certified
         case NoPrivacy():
             raise Unpriced("a release without noise has no finite price")

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from silosynth.common.errors import InvalidStudy
+from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled
 from silosynth.common.schema import Schema
 
 FORMAT = 1
@@ -61,11 +62,43 @@ class Member:
 
 @dataclass(frozen=True)
 class Step:
-    """`repeats` noisy sums of one kind at one noise multiplier (None: without noise, simulations only)."""
+    """`repeats` releases of one kind.
+
+    A release is a noisy sum at `multiplier` (None: without noise, simulations only), over all units or over a Poisson
+    sample of them at `rate`; or it is what a site learns by itself from the sums of `within`, of which only the end
+    leaves. `certified` is the mu^2 of all repeats together where something is sampled.
+    """
 
     kind: str
     repeats: int
-    multiplier: Fraction | None
+    multiplier: Fraction | None = None
+    rate: Fraction | None = None
+    within: "tuple[Step, ...]" = ()
+    certified: Fraction | None = None
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether a sum of it carries no noise."""
+        return any(step.noiseless for step in self.within) if self.within else self.multiplier is None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a sum of it is over a Poisson sample."""
+        return self.rate is not None or any(step.sampled for step in self.within)
+
+    def event(self, shares: int) -> Event:
+        """One release of it. Raises ValueError where its numbers are not those of an event."""
+        if self.within:
+            return Composed(tuple(Repeated(step.repeats, step.event(shares)) for step in self.within))
+        if self.multiplier is None:
+            return NoPrivacy()
+        sum_of_all = Gaussian(self.multiplier, shares)
+        return sum_of_all if self.rate is None else Sampled(self.rate, sum_of_all)
+
+    def history(self, shares: int) -> Event:
+        """All repeats of it: what a plan is charged. Raises ValueError where its numbers are not those of an event."""
+        whole = Repeated(self.repeats, self.event(shares))
+        return whole if self.certified is None else Certified(whole, self.certified)
 
 
 @dataclass(frozen=True)

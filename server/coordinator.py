@@ -1,10 +1,13 @@
 """A study, as the coordinator sees it: ask, sum, learn, until the engine knows enough."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from silosynth.common.arrays import Vector
-from silosynth.common.engine import Generator, Parts
+from silosynth.common.engine import Each, Generator, Parts
 from silosynth.common.engines import CODECS
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
@@ -28,11 +31,23 @@ class Learnt:
     units: float
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Each site's own answer, by its name, and what its ledger said after it: only where nobody is trusted."""
+
+    vectors: Mapping[str, Vector] = field(repr=False)
+    receipts: tuple[tuple[str, str], ...]
+
+
 class Sites(Protocol):
-    """All sites at once. What can be asked of them is a sum over all of them, never one site's answer."""
+    """All sites at once. Asked for a sum they give no answer of one site; with `trust = "local"` each speaks alone."""
 
     def total(self, study: Study, release: int, parts: Parts) -> Total:
         """The sum over the whole roster. Raises StudyRefused or QuorumLost; then nothing of the round is kept."""
+        ...
+
+    def each(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Answers:
+        """Each member's answer to its own task. Raises StudyRefused, QuorumLost, and ValueError under secure sums."""
         ...
 
 
@@ -49,8 +64,14 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
         release = journal.releases
         kind = study.step_of(release).kind
         progress(kind, release, study.releases)
-        total = sites.total(study, release, codec.take_apart(task))
-        state = half.absorb(state, task, total.vector)
-        journal.save(kind, total.vector, total.receipts, half.freeze(state))
+        if isinstance(task, Each):
+            heard = sites.each(study, release, {name: codec.take_apart(own) for name, own in task.tasks.items()})
+            state = half.absorb_each(state, task.tasks, heard.vectors)
+            total, receipts = np.concatenate([heard.vectors[name] for name in sorted(heard.vectors)]), heard.receipts
+        else:
+            summed = sites.total(study, release, codec.take_apart(task))
+            state = half.absorb(state, task, summed.vector)
+            total, receipts = summed.vector, summed.receipts
+        journal.save(kind, total, receipts, half.freeze(state))
     progress("fit", study.releases, study.releases)
     return Learnt(half.finish(state), half.units(state))

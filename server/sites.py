@@ -23,9 +23,9 @@ from silosynth.common.arrays import Vector
 from silosynth.common.engine import Parts
 from silosynth.common.errors import MalformedFrame, QuorumLost, StudyRefused
 from silosynth.common.progress import Progress
-from silosynth.common.study import Study
+from silosynth.common.study import Study, Trust
 from silosynth.server.certificate import prices
-from silosynth.server.coordinator import Total
+from silosynth.server.coordinator import Answers, Total
 
 _FRAME: Final = "frame"
 _ATTEMPT: Final = 0  # a second attempt costs every site a second event: nothing here makes one
@@ -54,7 +54,20 @@ class GridSites:
 
     def total(self, study: Study, release: int, parts: Parts) -> Total:
         """The sum over the roster, shape as answered, and every site's receipt. Raises StudyRefused, QuorumLost."""
-        names = [member.name for member in study.roster]
+        return _sum(self._ask(study, release, {member.name: parts for member in study.roster}))
+
+    def each(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Answers:
+        """Every site's own answer to its own task. Raises StudyRefused, QuorumLost."""
+        if study.trust is not Trust.LOCAL or set(parts) != {member.name for member in study.roster}:
+            raise ValueError('each site is asked by itself only with trust = "local", and all of them are')
+        heard = _complete(self._ask(study, release, parts))
+        return Answers(
+            {name: reply.vector for name, reply in heard.items() if reply.vector is not None}, _receipts(heard)
+        )
+
+    def _ask(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Mapping[str, wire.Reply | None]:
+        """One request to each site of `parts`, and each one's valid reply, or None."""
+        names = list(parts)
         nodes = self._roll_call(names)
         note = _spent_note(study, release)
 
@@ -63,14 +76,14 @@ class GridSites:
             self._progress(phase, release, study.releases, f"{count} of {len(names)} sites answered; {note}")
 
         asked = {
-            name: wire.Request(study.digest, release, _ATTEMPT, os.urandom(wire.NONCE_BYTES), parts) for name in names
+            name: wire.Request(study.digest, release, _ATTEMPT, os.urandom(wire.NONCE_BYTES), own)
+            for name, own in parts.items()
         }
         frames = {name: wire.encode_request(request) for name, request in asked.items()}
         answers = _Round(self._grid, self._patience, self._stop).ask(
             "query", {nodes[n]: f for n, f in frames.items()}, heard
         )
-        replies = {name: _checked(asked[name], answers.get(nodes[name], b"")) for name in names}
-        return _sum(replies)
+        return {name: _checked(asked[name], answers.get(nodes[name], b"")) for name in names}
 
     def _roll_call(self, names: list[str]) -> Mapping[str, int]:
         """The node of each member. A name is the node's own claim: who may claim it is the transport's business."""
@@ -120,7 +133,8 @@ class _Round:
                 heard(len(replies))
 
 
-def _sum(replies: Mapping[str, wire.Reply | None]) -> Total:
+def _complete(replies: Mapping[str, wire.Reply | None]) -> Mapping[str, wire.Reply]:
+    """All replies, if each is an answer (S2). Raises StudyRefused, QuorumLost."""
     heard = {name: reply for name, reply in replies.items() if reply is not None}
     refusals = [(name, reply.refusal) for name, reply in heard.items() if reply.refusal is not None]
     if refusals:
@@ -128,10 +142,19 @@ def _sum(replies: Mapping[str, wire.Reply | None]) -> Total:
     if len(heard) < len(replies):
         missing = ", ".join(sorted(set(replies) - set(heard)))
         raise QuorumLost(f"no valid answer from {missing}: nothing was summed; resume the study when they are back")
+    return heard
+
+
+def _receipts(heard: Mapping[str, wire.Reply]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, reply.receipt) for name, reply in sorted(heard.items()))
+
+
+def _sum(replies: Mapping[str, wire.Reply | None]) -> Total:
+    heard = _complete(replies)
     vectors = [reply.vector for reply in heard.values() if reply.vector is not None]
     if len({vector.shape for vector in vectors}) != 1:
         raise QuorumLost("sites answered with vectors of unequal length: nothing was summed")
-    return Total(exact_sum(vectors), tuple((name, reply.receipt) for name, reply in sorted(heard.items())))
+    return Total(exact_sum(vectors), _receipts(heard))
 
 
 def exact_sum(vectors: list[Vector]) -> Vector:

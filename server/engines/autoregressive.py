@@ -84,6 +84,10 @@ class Autoregressive:
             case engine.SumGradients():
                 return self._stepped(after, total)
 
+    def absorb_each(self, state: State, tasks: Mapping[str, engine.Task], answers: Mapping[str, Vector]) -> State:
+        """See engine.CoordinatorHalf. Sites are never asked one by one here."""
+        raise NotImplementedError("sums only")
+
     def finish(self, state: State) -> AutoregressiveGenerator:
         """See engine.CoordinatorHalf."""
         prepared = _prepared(state)
