@@ -75,11 +75,16 @@ _MOST = Settings(64, 256, 256, 256, 10_000, 1.0, 0.9999, 0.9, 0.9, 1000.0)
 
 @dataclass(frozen=True)
 class Share:
-    """`repeats` sums of one kind that together spend `share` of the budget."""
+    """`repeats` releases of one kind that together spend `share` of the budget.
+
+    `within`: the sums that a site learns from by itself in each release; their shares are of the whole budget, and add
+    up to `share`.
+    """
 
     kind: str
     repeats: int
     share: Fraction
+    within: "tuple[Share, ...]" = ()
 
 
 def settings(study: Study) -> Settings:
