@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import Tampered
-from silosynth.common.privacy import Composed, Event, Gaussian, NoPrivacy, Repeated
+from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled
 
 if TYPE_CHECKING:
     from silosynth.common.study import Study  # a ledger is shown without what a schema needs
@@ -37,11 +37,19 @@ class Opened:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """`repeats` releases of one task kind, each an `event`."""
+    """`repeats` releases of one kind, each an `event`. `certified`: mu^2 of all together (privacy.Certified)."""
 
     kind: str
     repeats: int
     event: Event
+    certified: Fraction | None = None
+
+    def rest(self, first: int) -> Event | None:
+        """What is paid for from its release number `first` on; a certified step is one purchase, paid for at once."""
+        if first >= self.repeats or (self.certified is not None and first > 0):
+            return None
+        whole = Repeated(self.repeats - max(0, first), self.event)
+        return whole if self.certified is None else Certified(whole, self.certified)
 
 
 @dataclass(frozen=True)
@@ -66,23 +74,17 @@ class Planned:
             repr(study.budget.delta),
             private,
             tuple(
-                PlannedStep(
-                    step.kind,
-                    step.repeats,
-                    NoPrivacy() if step.multiplier is None else Gaussian(step.multiplier, study.shares),
-                )
-                for step in study.plan
+                PlannedStep(step.kind, step.repeats, step.event(study.shares), step.certified) for step in study.plan
             ),
         )
 
     def event(self, first: int = 0) -> Event:
-        """Everything planned, from release number `first` on."""
+        """Everything planned, from release number `first` on, as it is paid for."""
         left: list[Event] = []
         for step in self.steps:
-            repeats = min(step.repeats, max(0, step.repeats - first))
+            if (rest := step.rest(first)) is not None:
+                left.append(rest)
             first -= step.repeats
-            if repeats:
-                left.append(Repeated(repeats, step.event))
         return Composed(tuple(left))
 
     def step_of(self, release: int) -> PlannedStep | None:
@@ -183,7 +185,7 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: PLR0911  # one return a kin
         case Opened(ledger):
             return {"kind": "open", "ledger": ledger}
         case Planned(study, name, delta, private, steps):
-            rows = [[step.kind, step.repeats, event_to_json(step.event)] for step in steps]
+            rows = [_step_row(step) for step in steps]
             about = {"study": study, "name": name, "delta": delta, "private": private}
             return about | {"kind": "plan", "steps": rows}
         case Reserved(study, release, attempt, context, event):
@@ -242,38 +244,65 @@ def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
             raise ValueError("not a record")
 
 
+def _step_row(step: PlannedStep) -> list[Any]:
+    row: list[Any] = [step.kind, step.repeats, event_to_json(step.event)]
+    return row if step.certified is None else [*row, _ratio(step.certified)]
+
+
 def _step(row: object) -> PlannedStep:
     match row:
         case [str(kind), int(repeats), event] if repeats > 0:
             return PlannedStep(kind, repeats, event_from_json(event))
+        case [str(kind), int(repeats), event, str(certified)] if repeats > 0:
+            return PlannedStep(kind, repeats, event_from_json(event), _from_ratio(certified))
         case _:
             raise ValueError("not a planned step")
 
 
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}/{value.denominator}"
+
+
+def _from_ratio(text: str) -> Fraction:
+    found = _RATIO.fullmatch(text)
+    if not found:
+        raise ValueError("not a ratio of positive integers")
+    return Fraction(int(found[1]), int(found[2]))
+
+
 def event_to_json(event: Event) -> dict[str, Any]:
-    """An event as JSON values: a multiplier is the ratio "numerator/denominator" in lowest terms."""
+    """An event as JSON values: a fraction is the ratio "numerator/denominator" in lowest terms."""
     match event:
         case Gaussian(multiplier, shares):
-            ratio = f"{multiplier.numerator}/{multiplier.denominator}"
-            return {"event": "gaussian", "multiplier": ratio, "shares": shares}
+            return {"event": "gaussian", "multiplier": _ratio(multiplier), "shares": shares}
         case NoPrivacy():
             return {"event": "no-privacy"}
         case Repeated(count, inner):
             return {"event": "repeated", "count": count, "of": event_to_json(inner)}
         case Composed(events):
             return {"event": "composed", "of": [event_to_json(inner) for inner in events]}
+        case Sampled(rate, inner):
+            return {"event": "sampled", "rate": _ratio(rate), "of": event_to_json(inner)}
+        case Certified(inner, mu_squared):
+            return {"event": "certified", "mu_squared": _ratio(mu_squared), "of": event_to_json(inner)}
 
 
 def event_from_json(raw: object) -> Event:
     """The event that `event_to_json` wrote. Raises ValueError for anything else."""
     match raw:
-        case {"event": "gaussian", "multiplier": str(ratio), "shares": int(shares)} if found := _RATIO.fullmatch(ratio):
-            return Gaussian(Fraction(int(found[1]), int(found[2])), shares)
+        case {"event": "gaussian", "multiplier": str(ratio), "shares": int(shares)}:
+            return Gaussian(_from_ratio(ratio), shares)
         case {"event": "no-privacy"}:
             return NoPrivacy()
         case {"event": "repeated", "count": int(count), "of": inner}:
             return Repeated(count, event_from_json(inner))
         case {"event": "composed", "of": list(events)}:
             return Composed(tuple(event_from_json(inner) for inner in events))
+        case {"event": "sampled", "rate": str(rate), "of": inner} if isinstance(
+            event := event_from_json(inner), Gaussian
+        ):
+            return Sampled(_from_ratio(rate), event)
+        case {"event": "certified", "mu_squared": str(ratio), "of": inner}:
+            return Certified(event_from_json(inner), _from_ratio(ratio))
         case _:
             raise ValueError("not an event")

@@ -28,7 +28,7 @@ from silosynth.client.entries import (
     write,
 )
 from silosynth.common.accounting import epsilon
-from silosynth.common.privacy import Composed, Event, Gaussian, NoPrivacy, Repeated, View
+from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled, View
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -130,6 +130,10 @@ def noise_in_words(event: Event) -> str:
             return f"{count} times {noise_in_words(inner)}"
         case Composed(events):
             return "; ".join(noise_in_words(inner) for inner in events)
+        case Sampled(rate, inner):
+            return f"{noise_in_words(inner)}, over a secret random {float(rate):.3g} of the persons"
+        case Certified(inner, _):
+            return noise_in_words(inner)
 
 
 def _decimal(value: Fraction) -> str:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from silosynth.common.accounting import mu_squared_for
 from silosynth.common.engines import SPLITS
-from silosynth.common.engines.autoregressive import Share
+from silosynth.common.engines.share import Share
 from silosynth.common.study import Member, Step, Study
 
 _DIGITS = 6

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from silosynth.common.engine import Parts
 from silosynth.common.engines import autoregressive
-from silosynth.common.engines.autoregressive import Share
+from silosynth.common.engines.share import Share
 from silosynth.common.study import Study
 
 

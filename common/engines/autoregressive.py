@@ -15,6 +15,7 @@ from silosynth.common.engine import Parts
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.study import Study
 
@@ -71,20 +72,6 @@ class Settings:
 
 
 _MOST = Settings(64, 256, 256, 256, 10_000, 1.0, 0.9999, 0.9, 0.9, 1000.0)
-
-
-@dataclass(frozen=True)
-class Share:
-    """`repeats` releases of one kind that together spend `share` of the budget.
-
-    `within`: the sums that a site learns from by itself in each release; their shares are of the whole budget, and add
-    up to `share`.
-    """
-
-    kind: str
-    repeats: int
-    share: Fraction
-    within: "tuple[Share, ...]" = ()
 
 
 def settings(study: Study) -> Settings:
