@@ -8,6 +8,8 @@
     ├── NotPossible           asked for something this version cannot do
     ├── QuorumLost            too few sites answered for a sum to hide each of them
     ├── StudyRefused          sites said no; carries (site, reason) pairs
+    ├── SumRefused            a message of a secure sum breaks a rule (secagg/faults.py)
+    │   └── Locked            a site whose ledger is older than what its peers have seen of it
     └── Tampered              a chain of hashes is broken: nothing may be spent until a person has looked
 
 `client.refusal.Refused` is not here: it never leaves a site.
