@@ -22,7 +22,7 @@ from silosynth.common.scale import MICRO_BATCH
 from silosynth.common.schema import ColumnCounts
 from silosynth.common.study import Member, Study, Trust
 from silosynth.common.study_file import read_study
-from silosynth.simulations.partition import assign, check_name, parse
+from silosynth.simulations.partition import assign, check_name, joined, parse
 
 Rows: TypeAlias = pd.DataFrame | Path | str
 
@@ -86,9 +86,8 @@ def split(study: Study, data: Path, spec: str, holdout: Path | None, seed: int, 
     """The cohort of one table that is spread over sites as `spec` says (see partition). Raises InvalidInput."""
     by = parse(spec)
     progress("read", 0, 0, data.name)
-    table = read_table(data, study.schema, study.unit, also=[] if by.column is None else [by.column])
-    values = None if by.column is None else table.also[by.column]
-    named = assign(by, values, table.unit_ids, seed)
+    table = read_table(data, study.schema, study.unit, also=by.columns)
+    named = assign(by, joined(table.also), table.unit_ids, seed)
     whole = Typed(table.frame, table.unit_ids)
     sites = {name: whole.where((named == name).to_numpy()) for name in sorted(named.unique())}
     return _cohort(study, sites, _held(study, holdout), seed, _counted(study, [table]))

@@ -92,7 +92,7 @@ def simulate(
 
 def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     """The study `asked`, its roster and plan resolved for this cohort, run to its end and published."""
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), time.process_time()
     study = resolve(asked, cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
     check_gaps(cohort, allowed=how.allow_gaps)
@@ -101,8 +101,10 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     homes = Homes(folder.sites, study, noise, how.seed)
     with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
         journal = folder.begin(noise, how.seed)
+        fresh = not journal.releases
         learnt = _train(homes, sites, cohort, journal, how, progress)
-    product = Product(study, learnt, journal.entries, noise, time.monotonic() - began)
+    cpu_seconds = time.process_time() - cpu_began if fresh else None
+    product = Product(study, learnt, journal.entries, noise, time.monotonic() - began, cpu_seconds)
     scores = publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
     journal.close()
     lines = tuple(summary(scores)) if how.evaluate else ()

@@ -2,7 +2,8 @@
 
 Splits: `HOSPITAL` (a site for each value of that column), `5` (five sites, units dealt at random),
 `5:dirichlet=0.5:DIED` (five sites; for each value of DIED, its units spread over sites with Dirichlet(0.5) shares, so
-that sites differ in label and in size: Hsu, Qi, Brown 2019).
+that sites differ in label and in size: Hsu, Qi, Brown 2019), `5:dirichlet=0.5:SEX,DIED` (the same for each combination
+of values).
 """
 
 import re
@@ -27,22 +28,35 @@ class ByColumn:
 
     column: str
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What must be known of a row."""
+        return (self.column,)
+
 
 @dataclass(frozen=True)
 class Even:
     """`sites` random sites of equal size."""
 
     sites: int
-    column: None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Uneven:
-    """`sites` random sites whose shares of each value of `column` follow a Dirichlet distribution."""
+    """`sites` random sites whose shares of each value of a column follow a Dirichlet distribution.
+
+    `column`: its name, or several with commas between them: then each combination of values is spread by itself.
+    """
 
     sites: int
     alpha: float
     column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What must be known of a row."""
+        return tuple(dict.fromkeys(self.column.split(",")))
 
 
 Split: TypeAlias = ByColumn | Even | Uneven
@@ -70,7 +84,7 @@ def assign(split: Split, values: "pd.Series[str] | None", ids: "pd.Series[str]",
 
     Args:
         split: from `parse`.
-        values: the text of the split's column, one a row; None for Even.
+        values: the text of the split's column, one a row (of several columns: `joined`); None for Even.
         ids: the unit of each row; rows of a unit go to one site, but for ByColumn, where the table says who has it.
         seed: of the random splits.
 
@@ -95,6 +109,14 @@ def assign(split: Split, values: "pd.Series[str] | None", ids: "pd.Series[str]",
             site_of_unit[members] = np.searchsorted(edges, np.arange(len(members)), side="right")
     names = np.array(site_names(split.sites))
     return pd.Series(names[site_of_unit[unit_of_row]], index=ids.index, dtype=object)
+
+
+def joined(columns: pd.DataFrame) -> "pd.Series[str] | None":
+    """One text a row that tells combinations of values apart; None without columns."""
+    if len(columns.columns) <= 1:
+        return columns.iloc[:, 0] if len(columns.columns) else None
+    numbers = columns.fillna("").groupby(list(columns.columns), sort=False).ngroup()
+    return numbers.astype(str)
 
 
 def site_names(sites: int) -> list[str]:

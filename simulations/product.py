@@ -36,6 +36,8 @@ class Product:
     noise: Noise
     seconds: float
     """Wall clock of sites and coordinator together, in this process."""
+    cpu_seconds: float | None
+    """Of the same; None where a part of the study ran earlier, in a process that was stopped."""
 
 
 def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
@@ -55,7 +57,11 @@ def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Pr
         "sample": round(sampled_at - began, 3),
         "evaluate": round(ended - sampled_at, 3),
     }
-    metrics = scores.to_json() | {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
+    metrics = scores.to_json() | {
+        "seconds": seconds,
+        "train_cpu_seconds": None if product.cpu_seconds is None else round(product.cpu_seconds, 3),
+        "peak_memory_mb": peak_memory_mb(),
+    }
     write_json(out / "metrics.json", metrics)
     write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, cohort.notes)))
     write_json(out / "certificate.json", paper)

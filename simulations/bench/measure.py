@@ -1,11 +1,10 @@
-"""How time is taken, and how repeated numbers are summed up.
+"""How time is taken.
 
 Contestants run in turns (A B A B ...), so that a machine that slows down slows all of them down; a ratio is taken
 within each turn, and the median over turns is reported with the smallest and the largest. CPU seconds are those of this
 process, in which numerical libraries have one thread.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,27 +58,6 @@ def ranged(values: Sequence[float]) -> Spread:
 def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
     """Of two contestants' seconds, turn by turn: how many times longer the first took."""
     return ranged([one / other for one, other in zip(over, under, strict=True)])
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean of independent repetitions, their standard deviation, and the 95 % interval of the mean (Student's t)."""
-
-    value: float
-    deviation: float
-    interval: tuple[float, float] | None
-
-
-def mean(values: Sequence[float]) -> Mean:
-    """One value has neither deviation nor interval."""
-    from scipy.stats import t  # noqa: PLC0415 - heavy, and speed alone does not need it
-
-    count, centre = len(values), float(np.mean(values))
-    if count == 1:
-        return Mean(centre, 0.0, None)
-    deviation = float(np.std(values, ddof=1))
-    half = float(t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
-    return Mean(centre, deviation, (centre - half, centre + half))
 
 
 @dataclass

@@ -23,10 +23,10 @@ from silosynth.common.study import Member, Step, Study, Trust
 from silosynth.server.publish import sampled
 from silosynth.simulations.bench import tables
 from silosynth.simulations.bench.learn import learn
-from silosynth.simulations.bench.measure import mean
 from silosynth.simulations.bench.quality import METHOD, absent
 from silosynth.simulations.bench.results import Row
 from silosynth.simulations.cohort import Cohort, gather
+from silosynth.simulations.repeats import mean
 
 SCORES: Final = ("tstr_auc_gb", "pair_trends", "tvd2", "tvd3")
 

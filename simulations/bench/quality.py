@@ -13,10 +13,11 @@ from typing import Any, Final
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
 from silosynth.simulations.bench import tables
-from silosynth.simulations.bench.measure import Phases, mean
+from silosynth.simulations.bench.measure import Phases
 from silosynth.simulations.bench.results import Row
 from silosynth.simulations.bench.tables import Case
 from silosynth.simulations.local import simulate
+from silosynth.simulations.repeats import mean
 
 BARS: Final[Mapping[float, Mapping[str, float]]] = {
     1.0: {"tstr_auc_gb": 0.905, "pair_trends": 0.97, "tvd2": 0.030},

@@ -25,6 +25,7 @@ from silosynth.simulations.bench import __main__ as command
 from silosynth.simulations.bench import clipping, measure, pooled, quality, speed, tables
 from silosynth.simulations.bench.made import made
 from silosynth.simulations.bench.results import Results, Row, against, machine
+from silosynth.simulations.repeats import mean
 
 ROW = Row("clipping", "hooks / closed form", 6.0, "x", (5.0, 7.0), "median", "lower", seeds=(0,))
 
@@ -43,11 +44,11 @@ def test_a_ratio_is_taken_within_each_turn():
 
 def test_a_mean_has_the_t_interval_of_its_values():
     values = [0.9, 0.91, 0.95]
-    found = measure.mean(values)
+    found = mean(values)
     expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert found.interval == pytest.approx(expected)
     assert found.deviation == pytest.approx(np.std(values, ddof=1))
-    assert measure.mean([0.9]).interval is None
+    assert mean([0.9]).interval is None
 
 
 def test_phases_are_timed_until_another_is_heard_of(monkeypatch):

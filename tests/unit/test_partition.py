@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from silosynth.common.errors import InvalidData, InvalidInput
-from silosynth.simulations.partition import ByColumn, Even, Uneven, assign, check_name, parse, site_names
+from silosynth.simulations.partition import ByColumn, Even, Uneven, assign, check_name, joined, parse, site_names
 
 
 def people(units=300, most=4):
@@ -60,6 +60,19 @@ def test_a_small_dirichlet_parameter_makes_unlike_sites():
 
     assert spread(0.1) > 0.2
     assert spread(1000) < 0.1
+
+
+def test_several_columns_are_spread_by_combinations_of_their_values():
+    """With a tiny Dirichlet parameter a combination has one site; with one column all of its combinations would."""
+    assert parse("5:dirichlet=0.3:sex,ill").columns == ("sex", "ill")
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({name: rng.choice(["", "a", "ab", "b"], 3000) for name in ("sex", "ill")})
+    ids = pd.Series(range(3000)).astype(str)
+    rows["site"] = assign(Uneven(5, 1e-3, "sex,ill"), joined(rows), ids, seed=1)
+    mostly_at_one = rows.groupby(["sex", "ill"])["site"].agg(lambda named: named.value_counts(normalize=True).iloc[0])
+    assert mostly_at_one.min() > 0.99
+    assert rows.groupby("sex")["site"].nunique().min() > 1
+    assert joined(rows[[]]) is None
 
 
 def test_by_column_takes_the_values_as_names():
