@@ -10,6 +10,7 @@ and a whole history is priced by the exact rational mu^2 = sum of the events' mu
 closed form; sums over Poisson samples, which only `trust = "local"` makes, are priced by certificate (`Certified`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -109,6 +110,18 @@ class Certified:
 
 
 Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed | Sampled | Certified
+
+
+def in_runs(counted: Iterable[tuple[int, Event]]) -> Composed:
+    """Events one after the other, each so many times, as equal neighbours count together: one way to write a history.
+
+    What a plan says and what a mechanism saw being performed are compared as these.
+    """
+    runs: list[tuple[int, Event]] = []
+    for count, event in counted:
+        before = runs.pop()[0] if runs and runs[-1][1] == event else 0
+        runs.append((before + count, event))
+    return Composed(tuple(Repeated(count, event) for count, event in runs))
 
 
 def mu_squared(event: Event, view: View) -> Fraction:

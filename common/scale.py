@@ -21,6 +21,12 @@ MAX_CAPACITY = 1 << 23
 MICRO_BATCH = 1024
 """Rows whose vectors are computed together, always exactly so many: no shape, hence no kernel, depends on data."""
 
+SAMPLED_BLOCK = 64
+"""The same for sums over Poisson samples, whose gradients are dense: 64 rows of 40,000 parameters are 10 MB. Above
+32 MB an array is mapped and cleared anew for every block, which was measured to take four times as long."""
+
+_OVERFLOW_BITS = 60
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -37,9 +43,24 @@ def histogram_sensitivity(groups: int) -> Sensitivity:
 def clipped_sum_sensitivity() -> Sensitivity:
     """A unit of k rows adds k integer vectors of norm <= grid / k each (engine.Terms): at most grid in L2, exactly.
 
-    Other rows' vectors do not depend on it, sums are exact, so there is no slack for rounding.
+    Other rows' vectors do not depend on it, sums are exact, so there is no slack for rounding. In a sum over a Poisson
+    sample a unit adds one integer vector of norm <= grid, or nothing.
     """
     return Sensitivity(SUM_GRID**2)
+
+
+def sampled_slots(rate: Fraction, capacity: int, max_rows_per_unit: int) -> int:
+    """Slots for the rows of a Poisson sample: a public number that is too small with probability below 2^-60.
+
+    Let units of k_i <= m rows, `capacity` = C rows altogether, take part by independent coins of rate q. The rows that
+    take part have mean <= q C and variance <= q (1 - q) m C, and each coin moves them by at most m, so by Bernstein's
+    inequality they exceed q C + t with probability below exp(-t^2 / (2 q (1 - q) m C + 2 m t / 3)): whatever the units.
+    """
+    tail, q, m = _OVERFLOW_BITS * math.log(2), float(rate), min(max_rows_per_unit, capacity)
+    linear = tail * m / 3
+    beyond = linear + math.sqrt(linear**2 + 2 * tail * q * (1 - q) * m * capacity)
+    rows = min(capacity, math.ceil(q * capacity + beyond + 1e-6 * capacity))  # the last covers this arithmetic
+    return -(-rows // SAMPLED_BLOCK) * SAMPLED_BLOCK
 
 
 def site_variance(sensitivity: Sensitivity, multiplier: Fraction, shares: int) -> int:

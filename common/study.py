@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from silosynth.common.errors import InvalidStudy
-from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled
+from silosynth.common.privacy import Certified, Event, Gaussian, NoPrivacy, Repeated, Sampled, in_runs
 from silosynth.common.schema import Schema
 
 FORMAT = 1
@@ -89,7 +89,7 @@ class Step:
     def event(self, shares: int) -> Event:
         """One release of it. Raises ValueError where its numbers are not those of an event."""
         if self.within:
-            return Composed(tuple(Repeated(step.repeats, step.event(shares)) for step in self.within))
+            return in_runs((step.repeats, step.event(shares)) for step in self.within)
         if self.multiplier is None:
             return NoPrivacy()
         sum_of_all = Gaussian(self.multiplier, shares)

@@ -31,6 +31,10 @@ class SeededNoise:
         """See mechanism.NoiseSource."""
         return self._stream(b"slots", context)
 
+    def coins(self, context: bytes) -> Csprng:
+        """See mechanism.NoiseSource."""
+        return self._stream(b"coins", context)
+
     def _stream(self, purpose: bytes, *parts: bytes) -> Csprng:
         said = b"".join(len(part).to_bytes(8) + part for part in (purpose, *parts))
         return Csprng(hmac.digest(self._key, said, "sha256"))
