@@ -20,33 +20,42 @@ The guarantee, for adding or removing one unit (a person with all their rows), w
    joint convexity of the hockey-stick divergence.
 5. *Noise.* Discrete Gaussian of variance scale.site_variance in each coordinate, from a stream that is a PRF of a
    secret of this process, the context and the value: a context asked twice gets the same noise for the same value and
-   independent noise for another. So an answer is mu-GDP as privacy.Gaussian says, up to 2^-40 in delta.
+   independent noise for another. Every sum of a task has a context of its own. So an answer is mu-GDP as
+   privacy.Gaussian says, up to 2^-40 in delta.
+6. *Sampled sum.* client/sampling.py has the argument. Others must not know whose coin showed heads, nor see the sum of
+   several sites with the noise of all: only where this site adds all of the noise (shares = 1).
+7. *Learning.* A learner is told the noised sums that it asks for, and nothing else; every sum is an event, and `events`
+   says all of them in order. So what it answers is post-processing of their adaptive composition: private by itself
+   because each sum carries all of its noise (shares = 1). No sum of it can be sealed, only its answer.
 
-Assumed, not enforced: an engine's terms keep their contract; arithmetic of one shape on one machine is deterministic;
-`capacity` and `max_rows_per_unit` are public. More rows than `capacity` is an error, and errors tell about rows: a site
-compares them before it approves a study.
+Assumed, not enforced: an engine's terms and gradients keep their contract, and it hands its learner no rows; one
+machine's arithmetic of one shape is deterministic; `capacity` and `max_rows_per_unit` are public. More rows than
+`capacity` is an error, and errors tell about rows: a site compares them before it approves a study.
 """
 
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from silosynth.common import scale
+from silosynth.client import sampling
+from silosynth.common import engine, scale
 from silosynth.common.arrays import Index, Real, Vector
 from silosynth.common.csprng import KEY_BYTES, Csprng, random_injection
 from silosynth.common.discrete import DiscreteGaussian
-from silosynth.common.engine import Layout, Terms, TermsOf, Units
-from silosynth.common.privacy import Event, Gaussian, NoPrivacy
+from silosynth.common.engine import Layout, Learner, RowGradients, Terms, TermsOf, Units
+from silosynth.common.privacy import Event, Gaussian, NoPrivacy, Sampled, in_runs
 from silosynth.common.scale import MICRO_BATCH, Sensitivity
 
 _SHRINK: Final = 1 - 2.0**-30
 _CELLS_AT_A_TIME: Final = 1 << 21
+
+Ask = TypeVar("Ask")
 
 
 class NoiseSource(Protocol):
@@ -63,6 +72,10 @@ class NoiseSource(Protocol):
 
     def slots(self, context: bytes) -> Csprng:
         """The stream that puts rows into slots."""
+        ...
+
+    def coins(self, context: bytes) -> Csprng:
+        """The stream that decides which units take part in a sampled sum."""
         ...
 
 
@@ -94,6 +107,10 @@ class SystemNoise:
         """See NoiseSource."""
         return self._stream(b"slots", context)
 
+    def coins(self, context: bytes) -> Csprng:
+        """See NoiseSource."""
+        return self._stream(b"coins", context)
+
     def _stream(self, purpose: bytes, *parts: bytes) -> Csprng:
         said = b"".join(len(part).to_bytes(8) + part for part in (b"silosynth/1", purpose, *parts))
         return Csprng(hmac.digest(self._key, said, "sha256"))
@@ -115,18 +132,20 @@ def open_noised(noised: object, mechanism: "Metered", size: int) -> Vector:
     """
     for made, vector in mechanism._answers:  # noqa: SLF001  # hidden from engines, not from the gate
         if made is noised:
-            if vector.shape != (size,):
-                raise ValueError("the answer has not the size that was claimed")
+            if vector.shape != (size,) or vector.dtype != np.int64:
+                raise ValueError("the answer has not the size that was claimed, or is not of integers")
             return vector
     raise ValueError("not an answer of this task's mechanism")
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """Rows that are kept, shape (kept,), and how many rows their unit shares its weight among, shape (kept,)."""
+    """Rows that are kept, how many rows their unit shares its weight among, and its number, each of shape (kept,)."""
 
     rows: Index
     among: Index
+    owner: Index
+    units: int
 
 
 class Metered:
@@ -144,14 +163,17 @@ class Metered:
         self._max_rows_per_unit = max_rows_per_unit
         self._events: list[Event] = []
         self._answers: list[tuple[Noised, Vector]] = []
+        self._sums = 0
+        self._has_learnt = False
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What was performed, in order."""
+        """What was performed, in order; all sums of a learner are one event."""
         return tuple(self._events)
 
     def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction | None) -> Noised:
         """See engine.Mechanism. `multiplier` None: without noise, from a source that is not private."""
+        context, event = self._own_context(), self._event(multiplier)
         offsets = np.asarray(layout.offsets)
         if offsets.ndim != 1 or offsets.size <= 1 or offsets[0] != 0 or (np.diff(offsets) < 1).any():
             raise RuntimeError("a layout's tables must follow each other from 0")
@@ -160,15 +182,15 @@ class Metered:
         counts = np.zeros(offsets[-1], dtype=np.int64)
         for at in _pieces(shared.rows.size, max(1, _CELLS_AT_A_TIME // (offsets.size - 1))):
             counts += _count(layout.cells(units.codes[shared.rows[at]]), weights[at], offsets)
-        return self._release(counts, scale.histogram_sensitivity(offsets.size - 1), multiplier)
+        sensitivity = scale.histogram_sensitivity(offsets.size - 1)
+        return self._release(counts, sensitivity, multiplier, context, event)
 
     def clipped_sum(self, units: Units, terms: TermsOf, *, multiplier: Fraction | None) -> Noised:
         """See engine.Mechanism. `multiplier` None: without noise, from a source that is not private."""
-        shared = self._shared(units)
-        if shared.rows.size > self._capacity:
-            raise RuntimeError("more rows than the declared capacity")
+        context, event = self._own_context(), self._event(multiplier)
+        shared = self._within_capacity(units)
         slots = -(-self._capacity // MICRO_BATCH) * MICRO_BATCH
-        place = random_injection(slots, shared.rows.size, self._noise.slots(self._context))
+        place = random_injection(slots, shared.rows.size, self._noise.slots(context))
         codes = np.zeros((slots, units.codes.shape[1]), dtype=np.int32)
         codes[place] = units.codes[shared.rows]
         share = np.zeros(slots)  # empty slots keep 0
@@ -177,7 +199,59 @@ class Metered:
         with np.errstate(all="ignore"):  # what a row holds stops nothing, even where warnings are errors
             for at in _pieces(slots, MICRO_BATCH):
                 total += _clipped(terms(codes[at]), share[at], terms.size)
-        return self._release(total, scale.clipped_sum_sensitivity(), multiplier)
+        return self._release(total, scale.clipped_sum_sensitivity(), multiplier, context, event)
+
+    def sampled_sum(
+        self, units: Units, gradients: RowGradients, *, rate: Fraction, multiplier: Fraction | None
+    ) -> Noised:
+        """See engine.Mechanism. `multiplier` None: without noise, from a source that is not private."""
+        self._check_all_noise_is_here()
+        context, event = self._own_context(), self._event(multiplier, rate)
+        slots = scale.sampled_slots(rate, self._capacity, self._max_rows_per_unit)
+        sampling.check(gradients, slots, self._max_rows_per_unit)
+        shared = self._within_capacity(units)
+        heads = sampling.coins(rate, shared.units, self._noise.coins(context))[shared.owner]
+        rows, owner = shared.rows[heads], shared.owner[heads]
+        places = random_injection(slots, rows.size, self._noise.slots(context))  # raises where they do not fit
+        batch = sampling.put(units.codes[rows], owner, places, slots)
+        with np.errstate(all="ignore"):
+            total = sampling.total(gradients, batch, self._max_rows_per_unit)
+        return self._release(total, scale.clipped_sum_sensitivity(), multiplier, context, event)
+
+    def learn(self, learner: Learner[Ask], perform: Callable[[Ask], engine.Noised]) -> Noised:
+        """See engine.Mechanism. Once a task; rule 7 of the module."""
+        self._check_all_noise_is_here()
+        if self._has_learnt:
+            raise RuntimeError("a task learns once")
+        self._has_learnt = True
+        before, self._events, self._answers = self._events, [], []  # what was answered before cannot be sealed either
+        try:
+            while (ask := learner.next()) is not None:
+                noised = perform(ask)
+                if len(self._answers) != 1 or self._answers[0][0] is not noised:
+                    raise RuntimeError("a learner is told the one sum that was performed for what it asked")
+                learner.absorb(ask, self._answers.pop()[1])
+            learnt = np.array(learner.answer())
+        finally:
+            self._events, self._answers = [*before, in_runs((1, event) for event in self._events)], []
+        answer = Noised()
+        self._answers.append((answer, learnt))
+        return answer
+
+    def _check_all_noise_is_here(self) -> None:
+        if self._shares != 1:
+            raise ValueError("a site samples and learns by itself only where it adds all of the noise")
+
+    def _own_context(self) -> bytes:
+        """Another one for every sum, whatever becomes of it."""
+        self._sums += 1
+        return self._context + self._sums.to_bytes(8)
+
+    def _within_capacity(self, units: Units) -> _Shared:
+        shared = self._shared(units)
+        if shared.rows.size > self._capacity:
+            raise RuntimeError("more rows than the declared capacity")
+        return shared
 
     def _shared(self, units: Units) -> _Shared:
         """Rule 1 of the module."""
@@ -190,16 +264,25 @@ class Metered:
             rank = np.empty_like(rows)
             rank[by_owner] = rows - (np.cumsum(rows_of) - rows_of)[owner[by_owner]]
             rows = rows[rank < self._max_rows_per_unit]
-        return _Shared(rows, np.minimum(rows_of, self._max_rows_per_unit)[owner[rows]])
+        owner = owner[rows]
+        return _Shared(rows, np.minimum(rows_of, self._max_rows_per_unit)[owner], owner, rows_of.size)
 
-    def _release(self, value: Vector, sensitivity: Sensitivity, multiplier: Fraction | None) -> Noised:
-        if multiplier is None and self._noise.private:
-            raise ValueError("a private source of noise releases nothing without noise")
+    def _release(
+        self, value: Vector, sensitivity: Sensitivity, multiplier: Fraction | None, context: bytes, event: Event
+    ) -> Noised:
         variance = 0 if multiplier is None else scale.site_variance(sensitivity, multiplier, self._shares)
         answer = Noised()
-        self._answers.append((answer, self._noise.add(value, variance, self._context)))
-        self._events.append(NoPrivacy() if multiplier is None else Gaussian(multiplier, self._shares))
+        self._answers.append((answer, self._noise.add(value, variance, context)))
+        self._events.append(event)
         return answer
+
+    def _event(self, multiplier: Fraction | None, rate: Fraction | None = None) -> Event:
+        if multiplier is None:
+            if self._noise.private:
+                raise ValueError("a private source of noise releases nothing without noise")
+            return NoPrivacy()
+        whole = Gaussian(multiplier, self._shares)
+        return whole if rate is None else Sampled(rate, whole)
 
 
 def _pieces(n: int, piece: int) -> Iterator[slice]:

@@ -48,6 +48,9 @@ class Silent:
     def slots(self, context):
         return Csprng(bytes([self._key]) * 32)
 
+    def coins(self, context):
+        return Csprng(bytes([self._key, 1]) * 16)
+
 
 @dataclass(frozen=True)
 class Tables:

@@ -4,6 +4,7 @@ A mutant that passed would be a privacy bug nobody can see: no score gets worse 
 """
 
 import math
+from dataclasses import replace
 from itertools import count
 
 import mechanism_checks as checks
@@ -102,10 +103,8 @@ def sensitivity_of_one_table_only(patch):
 
 @caught_by(noise_size)
 def multiplier_of_the_plan_ignored(patch):
-    def release(self, value, sensitivity, multiplier):
-        answer = true_release(self, value, sensitivity, multiplier / 2)
-        self._events = [Gaussian(multiplier, self._shares)]
-        return answer
+    def release(self, value, sensitivity, multiplier, context, event):
+        return true_release(self, value, sensitivity, multiplier / 2, context, event)
 
     patch.setattr(Metered, "_release", release)
 
@@ -206,7 +205,7 @@ def a_row_that_is_not_finite_stops_the_release(patch):
 
 def _every_row_a_unit(self, units):
     shared = true_shared(self, units)
-    return mechanism._Shared(shared.rows, np.ones_like(shared.among))
+    return replace(shared, among=np.ones_like(shared.among))
 
 
 @caught_by(checks.check_clipped_sum_is_bounded)

@@ -29,6 +29,9 @@ class Silent:
     def slots(self, context):
         return Csprng(bytes([1]) * 32)
 
+    def coins(self, context):
+        return Csprng(bytes([2]) * 32)
+
 
 @dataclass
 class Tables:
