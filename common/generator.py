@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 
 from silosynth.common.arrays import Codes
 from silosynth.common.engine import Generator
-from silosynth.common.engines import sampling
+from silosynth.common.engines import gan_generator, mixture, sampling
+from silosynth.common.engines.autoregressive import learns_at_sites
 from silosynth.common.errors import InvalidStudy, MalformedFrame, NotPossible
 from silosynth.common.schema import Schema
 from silosynth.common.study import Study
@@ -36,9 +37,9 @@ _LENGTH: Final = struct.Struct("<Q")
 class Limits:
     """The most a file may hold."""
 
-    file_bytes: int = 1 << 28
+    file_bytes: int = 1 << 30
     header_bytes: int = 1 << 22
-    tensors: int = 16
+    tensors: int = 4096
 
 
 LIMITS: Final = Limits()
@@ -70,12 +71,24 @@ class _Format(NamedTuple):
     thaw: Callable[[Study, Mapping[str, NDArray[Any]]], Generator]
 
 
-_FORMATS: Final[Mapping[str, _Format]] = {"autoregressive": _Format(sampling.freeze, sampling.thaw)}
+_FORMATS: Final[Mapping[str, _Format]] = {
+    "autoregressive": _Format(sampling.freeze, sampling.thaw),
+    "gan": _Format(gan_generator.freeze, gan_generator.thaw),
+}
+_MIXED: Final = _Format(
+    lambda mixed: mixture.freeze(mixed, sampling.freeze),
+    lambda study, arrays: mixture.thaw(arrays, len(study.roster), lambda part: sampling.thaw(study, part)),
+)
+"""Of an autoregressive network for each site."""
+
+
+def _format(study: Study) -> _Format:
+    return _MIXED if study.engine == "autoregressive" and learns_at_sites(study) else _FORMATS[study.engine]
 
 
 def save(generator: Generator, study: Study, header: Mapping[str, Any]) -> bytes:
     """The file. `header` must be JSON."""
-    arrays = dict(_FORMATS[study.engine].freeze(generator))
+    arrays = dict(_format(study).freeze(generator))
     told = {
         "format": FORMAT,
         "engine": study.engine,
@@ -100,7 +113,7 @@ def load(content: bytes) -> Artefact:
         raise MalformedFrame(f"a generator file that cannot be read: {error}") from error
     if study.digest != told.get("digest") or study.engine != told.get("engine") or not isinstance(header, dict):
         raise MalformedFrame("a generator file whose parts contradict each other")
-    return Artefact(study, header, _FORMATS[study.engine].thaw(study, arrays))
+    return Artefact(study, header, _format(study).thaw(study, arrays))
 
 
 def sample_blocks(generator: Generator, rows: int, seed: int) -> Iterator[Codes]:

@@ -5,16 +5,16 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from silosynth.common.engine import Claim, Mechanism, Noised, Units
+from silosynth.client.engines.autoregressive_local import NetworkLearner
+from silosynth.common.engine import Claim, Learner, Mechanism, Noised, Units
 from silosynth.common.engines import autoregressive as engine
 from silosynth.common.engines.autoregressive_net import initial
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.autoregressive_terms import Gradients
 from silosynth.common.engines.layouts import OneWays, Pairs
-from silosynth.common.errors import MalformedFrame, NotPossible
-from silosynth.common.privacy import Gaussian, NoPrivacy
+from silosynth.common.errors import NotPossible
 from silosynth.common.scale import MICRO_BATCH
-from silosynth.common.study import Step, Study
+from silosynth.common.study import Study
 
 
 class Autoregressive:
@@ -26,13 +26,23 @@ class Autoregressive:
 
     def claim(self, task: engine.Task) -> Claim:
         """See engine.SiteHalf."""
-        step = self._step(task)
-        event = NoPrivacy() if step.multiplier is None else Gaussian(step.multiplier, self._study.shares)
+        event = engine.step_of(self._study, engine.kind_of(task)).event(self._study.shares)
         return Claim(event, engine.answer_size(self._study, task))
 
     def answer(self, task: engine.Task, units: Units, mechanism: Mechanism) -> Noised:
         """See engine.SiteHalf. Raises NotPossible on a machine whose arithmetic lets rows influence each other."""
-        multiplier = self._step(task).multiplier
+
+        def perform(ask: engine.Sum) -> Noised:
+            return self._sum(ask, units, mechanism)
+
+        if isinstance(task, engine.Learn):
+            learner: Learner[engine.Sum] = NetworkLearner(self._study, task)
+            return mechanism.learn(learner, perform)
+        return self._sum(task, units, mechanism)
+
+    def _sum(self, task: engine.CountOneWays | engine.Sum, units: Units, mechanism: Mechanism) -> Noised:
+        """One noised sum over the rows."""
+        multiplier = engine.step_of(self._study, engine.kind_of(task)).multiplier
         match task:
             case engine.CountOneWays():
                 return mechanism.histogram(units, OneWays(self._study.schema.sizes), multiplier=multiplier)
@@ -43,12 +53,6 @@ class Autoregressive:
                 check_rows_do_not_meet(shape)
                 maps = [coarsening.arrays[column] for column in order]
                 return mechanism.clipped_sum(units, Gradients(shape, weights, order, maps), multiplier=multiplier)
-
-    def _step(self, task: engine.Task) -> Step:
-        for step in self._study.plan:
-            if step.kind == engine.kind_of(task):
-                return step
-        raise MalformedFrame("a task must be of a kind that the study plans")
 
 
 @lru_cache(maxsize=8)

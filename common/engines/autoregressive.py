@@ -1,7 +1,8 @@
 """The autoregressive engine: its tasks, how they travel, its hyper-parameters and how it divides a budget.
 
 Three kinds of sum, in this order: the fine 1-ways once, all pair tables of the coarsened columns once (not for wide
-tables), clipped gradients many times. Everything is fixed before the start.
+tables), clipped gradients many times. Where nobody is trusted, a site makes all sums but the first by itself, within
+one release, and what leaves is the network it has learnt. Everything is fixed before the start.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -17,9 +18,9 @@ from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
-from silosynth.common.study import Study
+from silosynth.common.study import Step, Study, Trust
 
-ONE_WAYS, PAIRS, GRADIENT = "one-ways", "pairs", "gradient"
+ONE_WAYS, PAIRS, GRADIENT, LEARN = "one-ways", "pairs", "gradient", "learn"
 
 WIDEST_WITH_PAIRS = 50
 """Columns beyond which the noise of each pair table, which grows with their number, leaves nothing to learn."""
@@ -45,7 +46,22 @@ class SumGradients:
     weights: Weights = field(repr=False)
 
 
-Task: TypeAlias = CountOneWays | CountPairs | SumGradients
+@dataclass(frozen=True)
+class Learn:
+    """Learn a network from sums over this site alone: from these weights, shape (Shape.size,), for about `units` units.
+
+    Everything in it comes from the site's own noisy 1-ways.
+    """
+
+    coarsening: Coarsening
+    units: float
+    weights: Weights = field(repr=False)
+
+
+Sum: TypeAlias = CountPairs | SumGradients
+"""What a site that learns asks itself."""
+
+Task: TypeAlias = CountOneWays | Sum | Learn
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,20 @@ def _by_epsilon(epsilon: float) -> Settings:
     return Settings(share_one_ways=0.1, share_pairs=0.25, steps=100, learning_rate=0.02)
 
 
+def learns_at_sites(study: Study) -> bool:
+    """Whether its sites learn by themselves, so that the generator is a mixture of theirs: its plan says so."""
+    return any(step.kind == LEARN for step in study.plan)
+
+
+def step_of(study: Study, kind: str) -> Step:
+    """The plan's step of a kind, be it within another one. Raises MalformedFrame where the study plans none."""
+    for step in study.plan:
+        for found in (step, *step.within):
+            if found.kind == kind:
+                return found
+    raise MalformedFrame("a task must be of a kind that the study plans")
+
+
 def split(study: Study) -> tuple[Share, ...]:
     """How the budget is divided, from public facts only; the shares add up to 1."""
     settled, columns = settings(study), len(study.schema.columns)
@@ -110,12 +140,10 @@ def split(study: Study) -> tuple[Share, ...]:
         return (Share(ONE_WAYS, 1, Fraction(1)),)
     one_ways = Fraction(settled.share_one_ways)
     pairs = Fraction(settled.share_pairs) if columns <= WIDEST_WITH_PAIRS else Fraction(0)
-    shares = (
-        Share(ONE_WAYS, 1, one_ways),
-        Share(PAIRS, 1, pairs),
-        Share(GRADIENT, settled.steps, 1 - one_ways - pairs),
-    )
-    return tuple(share for share in shares if share.share)
+    sums = (Share(PAIRS, 1, pairs), Share(GRADIENT, settled.steps, 1 - one_ways - pairs))
+    learning = tuple(share for share in sums if share.share)
+    first = Share(ONE_WAYS, 1, one_ways)
+    return (first, Share(LEARN, 1, 1 - one_ways, within=learning)) if study.trust is Trust.LOCAL else (first, *learning)
 
 
 def order(coarsening: Coarsening) -> tuple[int, ...]:
@@ -130,6 +158,12 @@ def shape(study: Study, coarsening: Coarsening) -> Shape:
     return Shape(bins, settled.width, settled.tall, settled.parents)
 
 
+def learn_size(study: Study, coarsening: Coarsening) -> int:
+    """Length of what a site has learnt: the pair tables, where the plan has them, and the weights."""
+    pairs = any(step.kind == PAIRS for step in step_of(study, LEARN).within)
+    return (int(Pairs(coarsening).offsets[-1]) if pairs else 0) + shape(study, coarsening).size
+
+
 def answer_size(study: Study, task: Task) -> int:
     """Length of a task's answer."""
     match task:
@@ -139,6 +173,8 @@ def answer_size(study: Study, task: Task) -> int:
             return int(Pairs(coarsening).offsets[-1])
         case SumGradients(coarsening):
             return shape(study, coarsening).size
+        case Learn(coarsening):
+            return learn_size(study, coarsening)
 
 
 def kind_of(task: Task) -> str:
@@ -150,6 +186,8 @@ def kind_of(task: Task) -> str:
             return PAIRS
         case SumGradients():
             return GRADIENT
+        case Learn():
+            return LEARN
 
 
 def take_apart(task: Task) -> Parts:
@@ -161,13 +199,15 @@ def take_apart(task: Task) -> Parts:
             return Parts(PAIRS, coarsening.maps)
         case SumGradients(coarsening, weights):
             return Parts(GRADIENT, coarsening.maps, weights)
+        case Learn(coarsening, units, weights):
+            return Parts(LEARN, coarsening.maps, np.append(np.float32(units), weights))
 
 
 def put_together(study: Study, parts: Parts) -> Task:
     """A task from the wire. Raises MalformedFrame unless it is one of this study's and well-formed."""
     if parts.kind not in {step.kind for step in study.plan}:
         raise MalformedFrame("a task must be of a kind that the study plans")
-    if parts.kind != GRADIENT and parts.tensor.size:
+    if parts.kind not in {GRADIENT, LEARN} and parts.tensor.size:
         raise MalformedFrame("a count takes no weights")
     if parts.kind == ONE_WAYS:
         if parts.lists:
@@ -177,6 +217,9 @@ def put_together(study: Study, parts: Parts) -> Task:
     coarsening.check(study.schema.sizes)
     if parts.kind == PAIRS:
         return CountPairs(coarsening)
-    if parts.tensor.shape != (shape(study, coarsening).size,) or not np.isfinite(parts.tensor).all():
+    units, weights = np.split(parts.tensor, [1]) if parts.kind == LEARN else (np.ones(1), parts.tensor)
+    if weights.shape != (shape(study, coarsening).size,) or not np.isfinite(weights).all():
         raise MalformedFrame("weights must be finite and as many as the network has parameters")
-    return SumGradients(coarsening, parts.tensor)
+    if not 1 <= units[0] < np.inf:
+        raise MalformedFrame("a site learns from one unit at least")
+    return SumGradients(coarsening, weights) if parts.kind == GRADIENT else Learn(coarsening, float(units[0]), weights)

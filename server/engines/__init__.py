@@ -4,13 +4,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from silosynth.common.engine import CoordinatorHalf
+from silosynth.common.engines.autoregressive import learns_at_sites
 from silosynth.common.study import Study
 
 
 def _autoregressive(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
-    from silosynth.server.engines.autoregressive import Autoregressive  # noqa: PLC0415  # loads torch: only when it runs
+    # these load torch: only when they run
+    from silosynth.server.engines.autoregressive import Autoregressive  # noqa: PLC0415
+    from silosynth.server.engines.autoregressive_local import AutoregressiveLocal  # noqa: PLC0415
 
-    return Autoregressive(study, seed)
+    return AutoregressiveLocal(study, seed) if learns_at_sites(study) else Autoregressive(study, seed)
 
 
-ENGINES: Final[Mapping[str, Callable[[Study, int], CoordinatorHalf[Any, Any]]]] = {"autoregressive": _autoregressive}
+def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
+    from silosynth.server.engines.gan import Gan  # noqa: PLC0415  # loads torch: only when it runs
+
+    return Gan(study, seed)
+
+
+ENGINES: Final[Mapping[str, Callable[[Study, int], CoordinatorHalf[Any, Any]]]] = {
+    "autoregressive": _autoregressive,
+    "gan": _gan,
+}
