@@ -1,6 +1,8 @@
 """Every exception of the package, in one tree.
 
     SilosynthError
+    ├── Diverged              a network's weights are no longer finite: the study stops before the step that did it
+    ├── AnswerRejected        a site's own answer is none that an honest site gives; names the site
     ├── InvalidInput          a person gave something wrong: says where, what was expected and what to do; exit code 2
     │   ├── InvalidStudy      in a study file
     │   └── InvalidData       in a table: file, column, row number, never a value
@@ -34,6 +36,10 @@ class InvalidData(InvalidInput):
     """A table does not hold what its schema promises. Never quotes a value."""
 
 
+class Diverged(SilosynthError):
+    """Learning has run away. The text says where, why, what was spent and what to do."""
+
+
 class MalformedFrame(SilosynthError):
     """Bytes that are not a message of this format and version."""
 
@@ -44,6 +50,17 @@ class NotPossible(SilosynthError):
 
 class QuorumLost(SilosynthError):
     """Too few sites answered."""
+
+
+class AnswerRejected(SilosynthError):
+    """A site's answer is none that an honest site gives. Only where each site answers for itself."""
+
+    def __init__(self, site: str, cause: str) -> None:
+        super().__init__(
+            f"the answer of site {site} is none that an honest site gives: {cause}. Nothing of it was used; ask that "
+            "site what it runs, and start a study without it if need be"
+        )
+        self.site = site
 
 
 class StudyRefused(SilosynthError):
