@@ -21,11 +21,12 @@ from silosynth.client.refusal import Refused
 from silosynth.client.site import Site
 from silosynth.common.engine import Units
 from silosynth.common.errors import StudyRefused
-from silosynth.common.progress import Progress
+from silosynth.common.progress import Progress, silent
 from silosynth.common.study import Study
 from silosynth.server.certificate import Noise
 from silosynth.server.publish import write_text
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
+from silosynth.simulations.telling import telling
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Homes:
         home.mkdir(parents=True, exist_ok=True)
         return Ledger(home / "ledger.sqlite")
 
-    def site(self, name: str, ledger: Ledger, units: Units) -> Site:
-        """The site `name` with its rows, not yet asked to approve anything."""
-        return Site(name, Gate(self._policy(self.root / name), ledger, self._source(name)), lambda _study: units)
+    def site(self, name: str, ledger: Ledger, units: Units, progress: Progress = silent) -> Site:
+        """The site `name` with its rows, not yet asked to approve anything. It tells `progress` while it learns."""
+        noise = telling(self._source(name), name, self.study, progress)
+        return Site(name, Gate(self._policy(self.root / name), ledger, noise), lambda _study: units)
 
     @contextmanager
     def opened(self, units: Mapping[str, Units], progress: Progress) -> Iterator[list[Site]]:
@@ -55,7 +57,7 @@ class Homes:
             for count, member in enumerate(self.study.roster):
                 progress("prepare", count, len(self.study.roster))
                 ledger = ledgers.enter_context(closing(self.ledger(member.name)))
-                sites.append(self.site(member.name, ledger, units[member.name]))
+                sites.append(self.site(member.name, ledger, units[member.name], progress))
                 try:
                     sites[-1].approve(self.study)
                 except Refused as refused:
