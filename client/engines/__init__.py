@@ -13,4 +13,10 @@ def _autoregressive(study: Study) -> SiteHalf[Any]:
     return Autoregressive(study)
 
 
-ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {"autoregressive": _autoregressive}
+def _gan(study: Study) -> SiteHalf[Any]:
+    from silosynth.client.engines.gan import Gan  # noqa: PLC0415  # loads torch: only when it runs
+
+    return Gan(study)
+
+
+ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {"autoregressive": _autoregressive, "gan": _gan}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from silosynth.common.engine import Parts
-from silosynth.common.engines import autoregressive
+from silosynth.common.engines import autoregressive, gan
 from silosynth.common.engines.share import Share
 from silosynth.common.study import Study
 
@@ -20,7 +20,11 @@ class TaskCodec(NamedTuple):
 
 
 CODECS: Final[Mapping[str, TaskCodec]] = {
-    "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together)
+    "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together),
+    "gan": TaskCodec(gan.take_apart, gan.put_together),
 }
 
-SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {"autoregressive": autoregressive.split}
+SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {
+    "autoregressive": autoregressive.split,
+    "gan": gan.split,
+}

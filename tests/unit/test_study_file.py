@@ -220,8 +220,8 @@ def test_a_broken_resolved_part_is_refused(right, wrong, word):
 
 
 def test_an_engine_of_a_later_version_is_not_possible():
-    with pytest.raises(NotPossible, match="'gan' is not in this version"):
-        read_study(TEXT.replace("rows = 20000", 'engine = "gan"'), source="s.toml")
+    with pytest.raises(NotPossible, match="'marginals' is not in this version"):
+        read_study(TEXT.replace("rows = 20000", 'engine = "marginals"'), source="s.toml")
 
 
 @pytest.mark.parametrize("count", [0, 1, 201])

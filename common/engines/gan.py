@@ -1,0 +1,259 @@
+"""The GAN engine: its tasks, how they travel, its hyper-parameters and how it divides a budget.
+
+The fine 1-ways once, all pair tables of the coarsened columns once (not for wide tables, and only to choose among
+snapshots of the generator), then the rounds of the game. With secure sums a round is one sum of the clipped gradients
+of one discriminator; where nobody is trusted, each site trains a discriminator of its own for a few steps and gives it
+away. The generator is always trained at the coordinator. Everything is fixed before the start.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from silosynth.common.arrays import Vector, Weights
+from silosynth.common.engine import Parts
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.gan_shape import Shape
+from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.engines.share import Share
+from silosynth.common.errors import InvalidStudy, MalformedFrame
+from silosynth.common.study import Step, Study, Trust
+
+ONE_WAYS, PAIRS, GRADIENT, DISCRIMINATOR = "one-ways", "pairs", "gradient", "discriminator"
+
+WIDEST_WITH_PAIRS = 50
+"""Columns beyond which the noise of each pair table, which grows with their number, leaves nothing to choose by."""
+
+MOMENTS: Final = 3
+"""Vectors that make a network under Adam: its weights, the mean of its gradients, the mean of their squares."""
+
+
+@dataclass(frozen=True)
+class CountOneWays:
+    """Count every fine cell of every column."""
+
+
+@dataclass(frozen=True)
+class CountPairs:
+    """Count the table of every pair of coarsened columns."""
+
+    coarsening: Coarsening
+
+
+@dataclass(frozen=True)
+class SumGradients:
+    """Sum the clipped gradients of real rows at these weights of the discriminator, shape (Shape.size,)."""
+
+    coarsening: Coarsening
+    weights: Weights = field(repr=False)
+
+
+@dataclass(frozen=True)
+class TrainDiscriminator:
+    """Train this site's discriminator against fakes of this generator, for the steps that the study plans.
+
+    `units` is about how many the site has, by its noisy 1-ways; `steps` how many it has taken before, `seed` that of
+    the fakes. `discriminator` has shape (MOMENTS, Shape.size), `generator` (Shape.generator_size,).
+    """
+
+    coarsening: Coarsening
+    units: int
+    steps: int
+    seed: int
+    discriminator: Weights = field(repr=False)
+    generator: Weights = field(repr=False)
+
+
+Task: TypeAlias = CountOneWays | CountPairs | SumGradients | TrainDiscriminator
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters; a study overrides them by name under [engine]."""
+
+    width: int = 128
+    """Of the discriminator's two hidden layers."""
+    tall: int = 256
+    """Width of the generator's two hidden layers."""
+    noise: int = 64
+    """Numbers that the generator makes a row from."""
+    bins: int = 24
+    """About as many for an ordered column."""
+    steps: int = 150
+    """Rounds of the game."""
+    learning_rate: float = 0.005
+    """Of the discriminator."""
+    generator_rate: float = 0.001
+    generator_steps: int = 1
+    """In each round."""
+    batch: int = 1000
+    """Rows of a step of the generator."""
+    fakes: int = 2000
+    """Rows of the generator in a step of the discriminator."""
+    temperature: float = 0.5
+    """Of the relaxed choice of a bin, through which the generator learns."""
+    likeness: float = 20.0
+    """Weight of the squared distance to the noisy 1-ways in the generator's loss."""
+    average: float = 0.98
+    """Decay of the exponential average of the generator's weights."""
+    snapshot: int = 10
+    """Rounds from one snapshot of the generator to the next."""
+    share_one_ways: float = 0.08
+    """Of the budget, in mu^2; what the counts leave pays for the rounds."""
+    share_pairs: float = 0.08
+    local_steps: int = 10
+    """Of a site's own discriminator in each round, where nobody is trusted."""
+    rate: float = 0.1
+    """Chance of a unit to be in such a step."""
+
+
+_MOST = Settings(
+    1024, 1024, 1024, 256, 10_000, 1.0, 1.0, 100, 100_000, 100_000, 10.0, 1e4, 0.9999, 10_000, 0.9, 0.9, 1000, 1.0
+)
+
+
+def settings(study: Study) -> Settings:
+    """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
+    settled = Settings()
+    for name, value in study.settings:
+        if name not in {entry.name for entry in fields(settled)}:
+            known = ", ".join(sorted(entry.name for entry in fields(settled)))
+            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
+        most = getattr(_MOST, name)
+        if not 0 < value <= most or value != type(most)(value):
+            wanted = "number" if isinstance(most, float) else "whole number"
+            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
+        settled = replace(settled, **{name: type(most)(value)})
+    if settled.share_one_ways + settled.share_pairs >= 1:
+        raise InvalidStudy("engine settings 'share_one_ways' and 'share_pairs' must add up to less than 1")
+    return settled
+
+
+def split(study: Study) -> tuple[Share, ...]:
+    """How the budget is divided, from public facts only; the shares add up to 1."""
+    settled, columns = settings(study), len(study.schema.columns)
+    one_ways = Fraction(settled.share_one_ways)
+    pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
+    rest = 1 - one_ways - pairs
+    if study.trust is Trust.LOCAL:
+        within = Share(GRADIENT, settled.local_steps, rest, Fraction(settled.rate).limit_denominator(10_000))
+        rounds = Share(DISCRIMINATOR, settled.steps, rest, within=(within,))
+    else:
+        rounds = Share(GRADIENT, settled.steps, rest)
+    return tuple(share for share in (Share(ONE_WAYS, 1, one_ways), Share(PAIRS, 1, pairs), rounds) if share.share)
+
+
+def step_of(study: Study, kind: str) -> Step:
+    """The plan's step of a kind, be it within another one. Raises MalformedFrame where the study plans none."""
+    for step in study.plan:
+        for found in (step, *step.within):
+            if found.kind == kind:
+                return found
+    raise MalformedFrame("a task must be of a kind that the study plans")
+
+
+def shape(study: Study, coarsening: Coarsening) -> Shape:
+    """The networks' shape."""
+    settled = settings(study)
+    return Shape(coarsening.sizes, settled.width, settled.tall, settled.noise)
+
+
+def answer_size(study: Study, task: Task) -> int:
+    """Length of a task's answer."""
+    match task:
+        case CountOneWays():
+            return int(OneWays(study.schema.sizes).offsets[-1])
+        case CountPairs(coarsening):
+            return int(Pairs(coarsening).offsets[-1])
+        case SumGradients(coarsening):
+            return shape(study, coarsening).size
+        case TrainDiscriminator(coarsening):
+            return MOMENTS * shape(study, coarsening).size
+
+
+def kind_of(task: Task) -> str:
+    """The plan's word for a task."""
+    match task:
+        case CountOneWays():
+            return ONE_WAYS
+        case CountPairs():
+            return PAIRS
+        case SumGradients():
+            return GRADIENT
+        case TrainDiscriminator():
+            return DISCRIMINATOR
+
+
+def take_apart(task: Task) -> Parts:
+    """A task for the wire."""
+    match task:
+        case CountOneWays():
+            return Parts(ONE_WAYS)
+        case CountPairs(coarsening):
+            return Parts(PAIRS, coarsening.maps)
+        case SumGradients(coarsening, weights):
+            return Parts(GRADIENT, coarsening.maps, weights)
+        case TrainDiscriminator(coarsening, units, steps, seed, discriminator, generator):
+            tensor = np.concatenate([discriminator.ravel(), generator])
+            return Parts(DISCRIMINATOR, (*coarsening.maps, (units, steps, seed)), tensor)
+
+
+def put_together(study: Study, parts: Parts) -> Task:
+    """A task from the wire. Raises MalformedFrame unless it is one of this study's and well-formed."""
+    if parts.kind not in {step.kind for step in study.plan}:
+        raise MalformedFrame("a task must be of a kind that the study plans")
+    if parts.kind in {ONE_WAYS, PAIRS} and parts.tensor.size:
+        raise MalformedFrame("a count takes no weights")
+    if parts.kind == ONE_WAYS:
+        if parts.lists:
+            raise MalformedFrame("the 1-ways take no coarsening")
+        return CountOneWays()
+    columns = len(study.schema.sizes)
+    coarsening = Coarsening(parts.lists[:columns])
+    coarsening.check(study.schema.sizes)
+    rest = parts.lists[columns:]
+    if parts.kind == DISCRIMINATOR:
+        return _train(shape(study, coarsening), coarsening, rest, parts.tensor)
+    if rest:
+        raise MalformedFrame("a sum takes a coarsening and nothing else")
+    if parts.kind == PAIRS:
+        return CountPairs(coarsening)
+    _check(parts.tensor, shape(study, coarsening).size)
+    return SumGradients(coarsening, parts.tensor)
+
+
+def packed(weights: Weights) -> Vector:
+    """The bits of float32 weights as integers: what a site that trained a discriminator answers."""
+    return weights.astype("<f4").ravel().view("<i4").astype(np.int64)
+
+
+def unpacked(answer: Vector, size: int) -> Weights:
+    """The networks in such an answer, shape (MOMENTS, size). Raises MalformedFrame where they are not finite numbers.
+
+    A diverged or hostile site is found here, by name, before its discriminator teaches the generator anything.
+    """
+    if answer.shape != (MOMENTS * size,) or (answer != answer.astype(np.int32)).any():
+        raise MalformedFrame("an answer that holds no weights of a discriminator")
+    weights = answer.astype("<i4").view("<f4").reshape(MOMENTS, size).astype(np.float32)
+    _check(weights.ravel(), MOMENTS * size)
+    return weights
+
+
+def _train(
+    networks: Shape, coarsening: Coarsening, rest: tuple[tuple[int, ...], ...], tensor: Weights
+) -> TrainDiscriminator:
+    match rest:
+        case ((units, steps, seed),) if units >= 1 and steps >= 0 and seed >= 0:
+            _check(tensor, MOMENTS * networks.size + networks.generator_size)
+            discriminator, generator = np.split(tensor, [MOMENTS * networks.size])
+            return TrainDiscriminator(
+                coarsening, units, steps, seed, discriminator.reshape(MOMENTS, networks.size), generator
+            )
+    raise MalformedFrame("training takes a number of units, of steps, and a seed")
+
+
+def _check(weights: Weights, size: int) -> None:
+    if weights.shape != (size,) or not np.isfinite(weights).all():
+        raise MalformedFrame("weights must be finite and as many as the networks have parameters")

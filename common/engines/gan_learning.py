@@ -1,0 +1,211 @@
+"""Learning the GAN from noisy sums: steps of the discriminator, steps of the generator, the choice of a snapshot.
+
+All of it is post-processing: nothing here is told anything of a row but noisy sums. Every function is one of its
+arguments and its random numbers alone, so that a study goes on where it stopped.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from silosynth.common import scale
+from silosynth.common.arrays import Real, Vector, Weights
+from silosynth.common.engines import gan as engine
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.gan_net import (
+    by_column,
+    discriminate,
+    discriminator,
+    fakes,
+    generator,
+    gumbel,
+    scores,
+    standard_normal,
+)
+from silosynth.common.engines.gan_shape import Shape
+from silosynth.common.engines.gan_terms import FAKE, Gradients, clipped_sum
+from silosynth.common.engines.layouts import Pairs
+from silosynth.common.engines.preparation import Preparation, prepare
+from silosynth.common.study import Study
+
+MOST_LOG_ODDS = 8.0
+"""A discriminator is believed up to odds of e^8 to 1: what lies beyond, no step along noise can have told it."""
+
+_MOMENTUM, _SQUARES, _TINY = 0.5, 0.99, 1e-8  # Adam's (Kingma, Ba 2015)
+_AT_A_TIME, _SNAPSHOT_ROWS, _CALIBRATION_ROWS = 4096, 20480, 20_000
+_MOST_MOVES, _CLOSE, _FLOOR = 30, 1e-4, 1e-6
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network under Adam: weights, the mean of its gradients and of their squares, each of shape (parameters,)."""
+
+    weights: Weights = field(repr=False)
+    momentum: Weights = field(repr=False)
+    squares: Weights = field(repr=False)
+
+    @classmethod
+    def begun(cls, weights: Weights) -> "Network":
+        """Before the first step."""
+        return cls(weights, np.zeros_like(weights), np.zeros_like(weights))
+
+    @classmethod
+    def of(cls, stacked: Weights) -> "Network":
+        """The one that `stacked` gave."""
+        return cls(*stacked)
+
+    @property
+    def stacked(self) -> Weights:
+        """As one array, shape (engine.MOMENTS, parameters)."""
+        return np.stack([self.weights, self.momentum, self.squares])
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of its numbers are."""
+        return bool(np.isfinite(self.stacked).all())
+
+    def stepped(self, gradient: Weights, step: int, rate: float) -> "Network":
+        """After step number `step`, from 1, along a gradient of shape (parameters,)."""
+        momentum = _MOMENTUM * self.momentum + (1 - _MOMENTUM) * gradient
+        squares = _SQUARES * self.squares + (1 - _SQUARES) * gradient**2
+        direction = momentum / (1 - _MOMENTUM**step) / (np.sqrt(squares / (1 - _SQUARES**step)) + _TINY)
+        return Network(*(part.astype(np.float32) for part in (self.weights - rate * direction, momentum, squares)))
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A discriminator's flat weights, and the log of the share of all units that it speaks for."""
+
+    log_share: float
+    weights: Weights = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the generator is told in a round, from 0, beside its critics."""
+
+    round: int
+    settings: engine.Settings
+    marginals: Sequence[Real] = field(repr=False)
+    rng: np.random.Generator = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Noisy pair tables as frequencies, shape (cells of all pairs,)."""
+
+    coarsening: Coarsening
+    pairs: Real = field(repr=False)
+
+
+def count_deviation(study: Study, kind: str, answers: int) -> float:
+    """Standard deviation of the noise in a count of the sum of so many sites' answers, in units."""
+    step, columns = engine.step_of(study, kind), len(study.schema.columns)
+    if step.multiplier is None:
+        return 0.0
+    tables = columns if kind == engine.ONE_WAYS else math.comb(columns, 2)
+    variance = scale.site_variance(scale.histogram_sensitivity(tables), step.multiplier, study.shares)
+    return math.sqrt(answers * variance) / scale.HISTOGRAM_GRID
+
+
+def prepared_from(study: Study, one_ways: Vector, answers: int) -> Preparation:
+    """What the noisy 1-ways tell, a sum of so many sites' answers in grid units."""
+    deviation = count_deviation(study, engine.ONE_WAYS, answers)
+    return prepare(study.schema, one_ways / scale.HISTOGRAM_GRID, deviation, engine.settings(study).bins)
+
+
+def fake_gradient(gradients: Gradients, made_by: Weights, rows: int, rng: np.random.Generator) -> Real:
+    """Mean of the critic's gradients over fakes of a generator, clipped as those of real rows are, shape (size,)."""
+    bins = fakes(gradients.shape, made_by, rows, rng)
+    blocks = np.array_split(bins, -(-rows // scale.MICRO_BATCH))
+    return sum((clipped_sum(gradients.of_bins(block, FAKE)) for block in blocks), np.zeros(gradients.size)) / rows
+
+
+def taught(
+    shape: Shape,
+    student: Network,
+    average: Weights,
+    critics: Sequence[Critic],
+    lesson: Lesson,
+) -> tuple[Network, Weights]:
+    """The generator, and the average of its weights, after one round's steps against fixed critics."""
+    settled, first = lesson.settings, lesson.round * lesson.settings.generator_steps
+    for step in range(first + 1, first + settled.generator_steps + 1):
+        gradient = generator_gradient(shape, student.weights, critics, lesson)
+        student = student.stepped(gradient, step, settled.generator_rate)
+        kept = np.float32(min(settled.average, step / (step + 9)))
+        average = kept * average + (1 - kept) * student.weights
+    return student, average
+
+
+def generator_gradient(shape: Shape, weights: Weights, critics: Sequence[Critic], lesson: Lesson) -> Weights:
+    """Gradient of the generator's loss on `lesson.settings.batch` rows, shape (shape.generator_size,).
+
+    The loss is softplus(-log odds of being real), with the odds of all critics added up in their shares: the odds of a
+    mixture of unlike sites are the mixture of their odds (Zhang et al. 2021, "universal aggregation"). To it comes the
+    squared distance of the mean row to the noisy 1-ways.
+    """
+    settled, rng = lesson.settings, lesson.rng
+    flat = torch.from_numpy(weights.copy()).requires_grad_()
+    logits = scores(generator(shape, flat), standard_normal(settled.batch, shape.noise, rng))
+    rows = _chosen(shape, logits + gumbel(settled.batch, shape.all_bins, rng), settled.temperature)
+    said = [critic.log_share + _log_odds(shape, critic, rows) for critic in critics]
+    expected = torch.cat([column.softmax(1) for column in by_column(shape, logits)], 1).mean(0)
+    unlike = (expected - torch.from_numpy(np.concatenate(list(lesson.marginals))).float()).square().sum()
+    loss = functional.softplus(-torch.logsumexp(torch.stack(said), 0)).mean() + settled.likeness * unlike
+    (gradient,) = torch.autograd.grad(loss, flat)  # leaves nothing behind, neither here nor in a critic
+    found: Weights = gradient.numpy()
+    return found
+
+
+def misfit(shape: Shape, weights: Weights, measured: Measured, rng: np.random.Generator) -> float:
+    """Sum of squared differences between the generator's pair tables and noisy ones, both as frequencies."""
+    layout, rows = Pairs(measured.coarsening), _SNAPSHOT_ROWS
+    counts = np.zeros(layout.offsets[-1])
+    for _ in range(0, rows, _AT_A_TIME):
+        bins = fakes(shape, weights, _AT_A_TIME, rng)
+        counts += np.bincount(layout.cells_of_bins(bins).ravel(), minlength=counts.size)
+    return float(np.square(counts / rows - measured.pairs).sum())
+
+
+@torch.inference_mode()
+def calibrated(shape: Shape, weights: Weights, marginals: Sequence[Real], rng: np.random.Generator) -> Weights:
+    """The generator with its heads' biases moved so that each column is as frequent as in `marginals`.
+
+    By log(wanted / predicted), until the mean prediction over a sample is what is wanted: post-processing of the noisy
+    1-ways. Columns depend on each other through the noise alone, so each is moved by itself.
+    """
+    flat = torch.from_numpy(weights.copy())
+    net = generator(shape, flat)
+    logits = scores(net, standard_normal(_CALIBRATION_ROWS, shape.noise, rng))
+    columns = zip(by_column(shape, logits), marginals, by_column(shape, net.head_bias), strict=True)
+    for of_bins, wanted, bias in columns:
+        target, moved = torch.from_numpy(wanted).float() + _FLOOR, torch.zeros_like(bias)
+        for _ in range(_MOST_MOVES):
+            predicted = (of_bins + moved).softmax(1).mean(0) + _FLOOR
+            if (predicted - target).abs().max() < _CLOSE:
+                break
+            moved += (target / predicted).log()
+        bias.add_(moved)
+    found: Weights = flat.numpy()
+    return found
+
+
+def _log_odds(shape: Shape, critic: Critic, rows: Tensor) -> Tensor:
+    net = discriminator(shape, torch.from_numpy(critic.weights))
+    return discriminate(net, rows).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
+
+
+def _chosen(shape: Shape, drawn: Tensor, temperature: float) -> Tensor:
+    """Each column's largest as one-hot, with the gradient of its softmax at a temperature (Jang et al. 2017)."""
+    found = []
+    for column in by_column(shape, drawn):
+        soft = (column / temperature).softmax(1)
+        hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
+        found.append(hard + soft - soft.detach())
+    return torch.cat(found, 1)
