@@ -215,7 +215,7 @@ class Metered:
         places = random_injection(slots, rows.size, self._noise.slots(context))  # raises where they do not fit
         batch = sampling.put(units.codes[rows], owner, places, slots)
         with np.errstate(all="ignore"):
-            total = sampling.total(gradients, batch, self._max_rows_per_unit)
+            total = sampling.total(gradients, batch)
         return self._release(total, scale.clipped_sum_sensitivity(), multiplier, context, event)
 
     def learn(self, learner: Learner[Ask], perform: Callable[[Ask], engine.Noised]) -> Noised:

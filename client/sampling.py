@@ -8,11 +8,11 @@ The guarantee, for adding or removing one unit u, whatever its rows hold and wha
 2. *Slots.* A public number, scale.sampled_slots, in blocks of scale.SAMPLED_BLOCK, all of them computed: no shape tells
    how many units take part. A sample that does not fit, of probability below 2^-60, is an error; 2^10 sums make that
    2^-50, part of the slack in accounting.delta. Rows are put into slots by a secret uniform injection.
-3. *A unit's vector* is the mean of its rows' gradients, added in float64 to its first row's in its own order; scaled to
-   norm <= 1 and shortened by 2^-30, which covers the rounding of a norm of up to 2^20 squares (below 2^-32; squares of
-   float32 neither overflow nor vanish in float64); truncated towards zero on the grid. So it is an integer vector q_u
-   of norm <= grid, however many rows there are; zero where something is not finite. It is worked out where the first
-   row lies: a function of u's rows, of their slots and of public values.
+3. *A unit's vector* is the mean of its rows' gradients, added in float64 in the order of its slots; scaled to norm <= 1
+   and shortened by 2^-30, which covers the rounding of a norm of up to 2^20 squares (below 2^-32; squares of float32
+   neither overflow nor vanish in float64); truncated towards zero on the grid. So it is an integer vector q_u of norm
+   <= grid, however many rows there are; zero where something is not finite. It is worked out where the last row lies:
+   a function of u's rows, of their slots and of public values.
 4. *Public rows* are clipped alike and added. Blocks have one shape and rows do not influence each other, so what they
    add is the same whoever takes part.
 5. *Amplification.* Couple the worlds with and without u: the others have the same coins, and their rows the same slots
@@ -35,7 +35,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from silosynth.common.arrays import Codes, Index, Real, Vector, Weights
+from silosynth.common.arrays import Codes, Index, Real, Vector
 from silosynth.common.csprng import Csprng
 from silosynth.common.engine import RowGradients
 from silosynth.common.scale import SAMPLED_BLOCK, SUM_GRID
@@ -44,7 +44,7 @@ _SHRINK: Final = 1 - 2.0**-30
 _MOST_SQUARES: Final = 1 << 20
 _MOST_HELD: Final = 1 << 28
 _MOST_PUBLIC_WEIGHT: Final = 1024.0
-_VECTORS_AT_A_TIME: Final = 8  # in float64 they stay in cache
+_VECTORS_AT_A_TIME: Final = 8  # of 40,000 numbers: in float64 they stay in cache; divides SAMPLED_BLOCK
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Batch:
     """Rows of a sample in their slots. Empty slots hold code 0."""
 
     codes: Codes  # (slots, columns)
-    share: Real  # (slots,): 1 / rows of the unit where its first row lies, 0 in every other slot
-    more: dict[int, list[int]]  # where a unit's first row lies: where its others lie, in order
+    share: Real  # (slots,): 1 / rows of the unit in the last slot of a unit, 0 in every other slot
+    unit: Index  # (slots,): number of the unit, where it has rows in several slots; otherwise -1
 
 
 def coins(rate: Fraction, units: int, stream: Csprng) -> NDArray[np.bool_]:
@@ -66,14 +66,14 @@ def put(codes: Codes, owner: Index, places: Index, slots: int) -> Batch:
     """Rows (`codes`, shape (rows, columns), of units `owner`, shape (rows,)) at `places`, shape (rows,)."""
     spread = np.zeros((slots, codes.shape[1]), dtype=np.int32)
     spread[places] = codes
-    share, more = np.zeros(slots), {}
-    order = np.argsort(owner, kind="stable")
-    begins = np.flatnonzero(np.diff(owner[order], prepend=-1))
-    for rows in np.split(places[order], begins[1:]) if begins.size else ():
-        share[rows[0]] = 1 / rows.size
-        if rows.size > 1:
-            more[int(rows[0])] = rows[1:].tolist()
-    return Batch(spread, share, more)
+    share, unit = np.zeros(slots), np.full(slots, -1)
+    order = np.lexsort((places, owner))
+    last = np.diff(owner[order], append=-1) != 0
+    _, of, rows = np.unique(owner, return_inverse=True, return_counts=True)
+    share[places[order][last]] = 1 / rows
+    several = rows[of] > 1
+    unit[places[several]] = of[several]
+    return Batch(spread, share, unit)
 
 
 def check(gradients: RowGradients, slots: int, max_rows_per_unit: int) -> None:
@@ -86,43 +86,44 @@ def check(gradients: RowGradients, slots: int, max_rows_per_unit: int) -> None:
         raise RuntimeError("rows of a unit share a sum only where a batch's gradients fit into memory: lower the rate")
 
 
-def total(gradients: RowGradients, batch: Batch, max_rows_per_unit: int) -> Vector:
-    """What the units of a batch and the public rows add up to, on the grid, exactly, shape (size,). Rules 3 and 4.
-
-    Rows of a unit lie in several blocks, so where units may have several all gradients are held until the last block.
-    """
+def total(gradients: RowGradients, batch: Batch) -> Vector:
+    """What the units of a batch and the public rows add up to, on the grid, exactly, shape (size,). Rules 3 and 4."""
     summed = np.zeros(gradients.size, dtype=np.int64)
-    slots, hold = batch.share.size, max_rows_per_unit > 1
-    held = np.empty((slots if hold else 0, gradients.size), dtype=np.float32)
-    for block, at in enumerate(_pieces(slots, SAMPLED_BLOCK)):
+    begun: dict[int, Real] = {}  # units of which some rows are added and others lie in later slots
+    for block, at in enumerate(_pieces(batch.share.size, SAMPLED_BLOCK)):
         rows, public = gradients(block, batch.codes[at])
-        for vectors, wanted in ((rows, SAMPLED_BLOCK), (public, len(public))):
-            if vectors.shape != (wanted, gradients.size) or vectors.dtype != np.float32:
+        for given, wanted in ((rows, SAMPLED_BLOCK), (public, len(public))):
+            if given.shape != (wanted, gradients.size) or given.dtype != np.float32:
                 raise RuntimeError("gradients are float32 numbers, as many as was said, one vector a row")
-        summed += _added(public, np.ones(len(public)), {}, gradients.public_weight)
-        if hold:
-            held[at] = rows
-        else:
-            summed += _added(rows, batch.share[at], {}, 1.0)
-    return summed + _added(held, batch.share, batch.more, 1.0) if hold else summed
+        share, unit = batch.share[at], batch.unit[at]
+        for eight in _pieces(SAMPLED_BLOCK, _VECTORS_AT_A_TIME):
+            vectors = np.asarray(rows[eight], np.float64)
+            _collect(vectors, share[eight], unit[eight], begun)
+            summed += _clipped(vectors, share[eight], 1.0)
+        for eight in _pieces(len(public), _VECTORS_AT_A_TIME):
+            vectors = np.asarray(public[eight], np.float64)
+            summed += _clipped(vectors, np.ones(len(vectors)), gradients.public_weight)
+    return summed
 
 
-def _added(gradients: Weights, share: Real, more: dict[int, list[int]], weight: float) -> Vector:
-    """Sum of clipped means on the grid, times `weight`, shape (size,)."""
-    summed = np.zeros(gradients.shape[1], dtype=np.int64)
-    buffer = np.empty((_VECTORS_AT_A_TIME, gradients.shape[1]))
-    for at in _pieces(len(gradients), _VECTORS_AT_A_TIME):
-        vectors = buffer[: at.stop - at.start]
-        vectors[:] = gradients[at]
-        for slot in range(at.start, at.stop):
-            for other in more.get(slot, ()):
-                vectors[slot - at.start] += gradients[other]
-        norms = share[at] * np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        used = np.isfinite(norms) & (share[at] > 0)
-        vectors[~used] = 0
-        factors = np.where(used, weight * SUM_GRID * _SHRINK * share[at] / np.maximum(norms, 1), 0)
-        np.multiply(vectors, factors[:, None], out=vectors)
-        summed += np.trunc(vectors, out=vectors).sum(axis=0).astype(np.int64)  # integers below 2^53: exact
+def _collect(vectors: Real, share: Real, unit: Index, begun: dict[int, Real]) -> None:
+    """Add up the vectors of units that have several, in the order of their slots, into the one in the last slot."""
+    for slot in np.flatnonzero(unit >= 0):
+        number = int(unit[slot])
+        if number in begun:
+            vectors[slot] += begun.pop(number)
+        if share[slot] == 0:
+            begun[number] = vectors[slot].copy()
+
+
+def _clipped(vectors: Real, share: Real, weight: float) -> Vector:
+    """Sum of `weight` times `vectors`, each times its share, then clipped to norm 1, on the grid; uses them up."""
+    norms = share * np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    used = np.isfinite(norms) & (share > 0)
+    vectors[~used] = 0
+    factors = np.where(used, weight * SUM_GRID * _SHRINK * share / np.maximum(norms, 1), 0)
+    np.multiply(vectors, factors[:, None], out=vectors)
+    summed: Vector = np.trunc(vectors, out=vectors).sum(axis=0).astype(np.int64)  # integers below 2^53: exact
     return summed
 
 
