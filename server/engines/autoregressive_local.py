@@ -99,7 +99,7 @@ class AutoregressiveLocal:
     def freeze(self, state: State) -> Mapping[str, NDArray[Any]]:
         """See engine.CoordinatorHalf."""
         return {
-            "one_ways": np.array(state.one_ways, dtype=np.int64).reshape(len(state.one_ways), -1),
+            "one_ways": np.array(state.one_ways, dtype=np.int64),
             "learnt": np.concatenate([np.zeros(0, dtype=np.int64), *state.learnt]),
         }
 

@@ -6,7 +6,7 @@ from silosynth.client.mechanism import Metered, open_noised
 from silosynth.common.engine import Units
 from silosynth.common.plan import resolve
 from silosynth.common.schema import Column, Kind, Schema
-from silosynth.common.study import Budget, Member, Study
+from silosynth.common.study import Budget, Member, Study, Trust
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
 
 SCHEMA = Schema(
@@ -20,9 +20,11 @@ SCHEMA = Schema(
 SITES = 3
 
 
-def study(epsilon=1.0, schema=SCHEMA, capacity=2000, **settings):
-    asked = Study("test", schema, Budget(epsilon, 1e-5, 1), settings=tuple(settings.items()), engine="autoregressive")
-    return resolve(asked, tuple(Member(f"site{k}", capacity) for k in range(SITES)))
+def study(epsilon=1.0, schema=SCHEMA, capacity=2000, trust=Trust.SECURE_SUM, sites=SITES, **settings):
+    asked = Study(
+        "test", schema, Budget(epsilon, 1e-5, 1), settings=tuple(settings.items()), engine="autoregressive", trust=trust
+    )
+    return resolve(asked, tuple(Member(f"site{k}", capacity) for k in range(sites)))
 
 
 def rows(n, seed=0):
@@ -41,16 +43,26 @@ def shards(codes, sites=SITES, seed=0):
     return [Units(codes[at == k], np.arange((at == k).sum())) for k in range(sites)]
 
 
+def answer(of, half, task, own, at=0, seed=0):
+    """One site's answer to one task, through the real mechanism."""
+    noise = ZeroNoise() if of.plan[0].multiplier is None else SeededNoise(seed, f"site{at}")
+    mechanism = Metered(
+        noise, repr(task).encode(), shares=of.shares, capacity=of.roster[0].capacity, max_rows_per_unit=64
+    )
+    noised, claim = half.answer(task, own, mechanism), half.claim(task)
+    assert mechanism.events == (claim.event,)
+    return open_noised(noised, mechanism, claim.size)
+
+
 def total(of, half, task, units, seed=0):
-    """The sum over sites of the answers to one task, through the real mechanism."""
-    answers = []
-    for at, own in enumerate(units):
-        noise = ZeroNoise() if of.plan[0].multiplier is None else SeededNoise(seed, f"site{at}")
-        mechanism = Metered(
-            noise, repr(task).encode(), shares=of.shares, capacity=of.roster[0].capacity, max_rows_per_unit=64
-        )
-        answers.append(open_noised(half.answer(task, own, mechanism), mechanism, half.claim(task).size))
-    return sum(answers)
+    """The sum over sites of their answers to one task."""
+    return sum(answer(of, half, task, own, at, seed) for at, own in enumerate(units))
+
+
+def each(of, half, tasks, units, seed=0):
+    """Each site's answer to its own task, by its name; `units` in the roster's order."""
+    named = zip(of.roster, units, strict=True)
+    return {m.name: answer(of, half, tasks[m.name], own, at, seed) for at, (m, own) in enumerate(named)}
 
 
 def tvd_of_pairs(real, made, sizes):
