@@ -92,8 +92,8 @@ def add_mask(vector: RingVector, key: bytes, *, negative: bool) -> None:
     one vector (K3).
     """
     encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
-    buffer = bytearray(_CHUNK_BYTES + _BLOCK_BYTES)
-    stream = np.frombuffer(buffer, dtype=vector.dtype)
+    buffer = bytearray(min(_CHUNK_BYTES, vector.nbytes) + _BLOCK_BYTES)  # the library wants room for a block more
+    stream = np.frombuffer(buffer, dtype=vector.dtype, count=(len(buffer) - _BLOCK_BYTES) // vector.itemsize)
     zeros = memoryview(_ZEROS)
     combine = np.subtract if negative else np.add
     step = _CHUNK_BYTES // vector.itemsize
