@@ -1,6 +1,7 @@
 """The coordinator's loop and the sum over a Grid: all or nothing, each reply bound to what was asked, resumable."""
 
 import dataclasses
+import hashlib
 import threading
 
 import numpy as np
@@ -9,9 +10,10 @@ from small_study import Codec, Half, Sum, study
 
 from silosynth.client.app import client_app
 from silosynth.common import wire
-from silosynth.common.engine import Parts
+from silosynth.common.engine import Each, Parts
 from silosynth.common.errors import QuorumLost, StudyRefused
 from silosynth.common.progress import silent
+from silosynth.common.study import Trust
 from silosynth.server import coordinator
 from silosynth.server.app import server_app
 from silosynth.server.coordinator import Total, run
@@ -141,6 +143,109 @@ def test_sums_are_exact_or_an_error():
     with pytest.raises(OverflowError):
         exact_sum([np.array([-(2**63)]), np.array([-1])])
     assert exact_sum([np.zeros(0, dtype=np.int64)] * 2).size == 0
+
+
+class Apart:
+    """A coordinator's half that asks each site for itself, and remembers each answer."""
+
+    def __init__(self, study, seed):
+        self.study = study
+
+    def start(self):
+        return ()
+
+    def next(self, state):
+        if len(state) == self.study.releases:
+            return None
+        return Each({name: 10 * len(state) + at for at, name in enumerate(NAMES)})
+
+    def absorb_each(self, state, tasks, answers):
+        assert tasks == self.next(state).tasks
+        return (*state, {name: answers[name].tolist() for name in answers})
+
+    def finish(self, state):
+        return Sum(state)
+
+    def units(self, state):
+        return 3.0
+
+    def freeze(self, state):
+        return {name: np.array([answers[name] for answers in state], dtype=np.int64) for name in NAMES}
+
+    def thaw(self, arrays):
+        return tuple({name: arrays[name][at].tolist() for name in NAMES} for at in range(len(arrays["a"])))
+
+
+def alone(**options):
+    """The small study where nobody is trusted."""
+    return dataclasses.replace(study(**options), trust=Trust.LOCAL)
+
+
+def test_each_site_answers_its_own_task_under_its_own_name():
+    sites = [Site(0), Site(1), Site(2)]
+    parts = {name: Parts("count", ((at,),)) for at, name in enumerate(NAMES)}
+    answers = GridSites(grid_of(sites), silent, HASTY).each(alone(), 2, parts)
+    assert {name: vector.tolist() for name, vector in answers.vectors.items()} == {
+        "a": [3, 3],
+        "b": [6, 6],
+        "c": [9, 9],
+    }
+    assert answers.receipts == tuple((name, f"receipt {name} 2") for name in NAMES)
+    assert [site.asked[0].parts.lists for site in sites] == [((0,),), ((1,),), ((2,),)]
+    assert len({site.asked[0].nonce for site in sites}) == 3
+
+
+def test_answers_of_one_site_are_never_asked_for_under_secure_sums():
+    sites = [Site(0), Site(1), Site(2)]
+    parts = dict.fromkeys(NAMES, Parts("count"))
+    with pytest.raises(ValueError, match="local"):
+        GridSites(grid_of(sites), silent, HASTY).each(study(), 0, parts)
+    for wrong in ({"a": parts["a"]}, parts | {"d": parts["a"]}):
+        with pytest.raises(ValueError, match="all of them"):
+            GridSites(grid_of(sites), silent, HASTY).each(alone(), 0, wrong)
+    assert not any(site.asked for site in sites)
+
+
+def test_one_refusal_or_one_missing_answer_and_no_site_is_heard():
+    parts = dict.fromkeys(NAMES, Parts("count"))
+    with pytest.raises(StudyRefused, match="site b: lifetime cap exhausted"):
+        GridSites(grid_of(broken(changed(vector=None, refusal="lifetime cap exhausted"))), silent, HASTY).each(
+            alone(), 0, parts
+        )
+    with pytest.raises(QuorumLost, match="no valid answer from b"):
+        GridSites(grid_of(broken(changed(nonce=bytes(16)))), silent, HASTY).each(alone(), 0, parts)
+
+
+def test_answers_may_differ_in_length():
+    sites = broken(changed(vector=np.zeros(5, dtype=np.int64)))
+    answers = GridSites(grid_of(sites), silent, HASTY).each(alone(), 0, dict.fromkeys(NAMES, Parts("count")))
+    assert [answers.vectors[name].size for name in NAMES] == [2, 5, 2]
+
+
+@pytest.mark.parametrize("dies_at", [None, 0, 2])
+def test_a_study_of_sites_apart_is_asked_learnt_and_resumed(tmp_path, monkeypatch, dies_at):
+    monkeypatch.setattr(coordinator, "ENGINES", {"autoregressive": Apart})
+
+    class Dying(GridSites):
+        def each(self, asked_study, release, parts):
+            if release == dies_at:
+                raise QuorumLost("gone")
+            return super().each(asked_study, release, parts)
+
+    sites = [Site(0), Site(1), Site(2)]
+    if dies_at is not None:
+        with pytest.raises(QuorumLost):
+            run(alone(), Dying(grid_of(sites), silent, HASTY), Journal(tmp_path, alone(), "stamp"), 7, silent)
+    journal = Journal(tmp_path, alone(), "stamp")
+    learnt = run(alone(), GridSites(grid_of(sites), silent, HASTY), journal, 7, silent)
+    assert learnt.generator.totals == tuple(
+        {name: [(at + 1) * (release + 1)] * 2 for at, name in enumerate(NAMES)} for release in range(4)
+    )
+    assert [[request.parts.lists for request in site.asked] for site in sites] == [
+        [((10 * release + at,),) for release in range(4)] for at in range(3)
+    ]
+    one = np.array([1, 1, 2, 2, 3, 3], dtype="<i8")  # what the journal's line binds: all answers, by name
+    assert journal.entries[0].total == hashlib.sha256(one.tobytes()).hexdigest()
 
 
 class Totals:
