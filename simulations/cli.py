@@ -15,7 +15,20 @@ import click
 import typer
 
 from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError, StudyRefused
-from silosynth.simulations import cli_site, cli_study
+from silosynth.simulations import cli_compare, cli_site, cli_study
+from silosynth.simulations.cli_options import (
+    AllowGaps,
+    AsJson,
+    Data,
+    Engine,
+    Epsilon,
+    Holdout,
+    Quiet,
+    Seed,
+    Sites,
+    StudyFile,
+    Trust,
+)
 
 if TYPE_CHECKING:
     from silosynth.simulations.result import Result
@@ -32,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(cli_compare.compare)
 app.add_typer(cli_study.app, name="study")
 app.add_typer(cli_site.app, name="site")
 
@@ -46,14 +60,10 @@ class Runtime(StrEnum):
 Out = Annotated[
     Path, typer.Option("--out", help="Folder to publish in; sites' ledgers live in it and outlive the study.")
 ]
-Epsilon = Annotated[float | None, typer.Option(help="Instead of the study's; `inf` is stamped NO PRIVACY.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of splits, network and sampling; never of noise.")]
 On = Annotated[Runtime, typer.Option(help="`flower`: Flower's own simulation engine, on Ray.")]
 Seeded = Annotated[bool, typer.Option("--seeded-noise", help="Repeatable noise from --seed; stamped NO PRIVACY.")]
 NoScores = Annotated[bool, typer.Option("--no-scores", help="Do not score the result: faster, needs fewer packages.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a study in --out was interrupted.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 _WHERE_CAPS_ARE: Final = (
     "What a site allows stands in its policy.toml, in its folder under sites/; only its owner raises it"
@@ -64,6 +74,8 @@ _WHERE_CAPS_ARE: Final = (
 def demo(
     *,
     out: Out,
+    engine: Engine = None,
+    trust: Trust = None,
     epsilon: Epsilon = None,
     runtime: On = Runtime.MEMORY,
     seed: Seed = 0,
@@ -79,10 +91,12 @@ def demo(
     with progress(quiet=quiet) as shown:
         shown("start", 0, 0)
         from silosynth.simulations import demo as data
+        from silosynth.simulations.chosen import chosen
         from silosynth.simulations.cohort import gather
         from silosynth.simulations.local import How, run
 
-        study = data.study(epsilon)
+        study, notes = chosen(data.study(), engine=engine, trust=trust, epsilon=epsilon)
+        _note(notes)
         cohort = gather(study, data.sites(), None, seed, shown)
         # One site really did not record one column; the table is known, so nobody is asked.
         how = How(out, seed, runtime.value, not no_scores, seeded_noise, resume, allow_gaps=True)
@@ -92,20 +106,20 @@ def demo(
 
 @app.command()
 def simulate(
-    study: Annotated[Path, typer.Argument(help="The study file (TOML).")],
+    study: StudyFile,
     *,
-    data: Annotated[Path, typer.Option(help="CSV (gz too) or Parquet.")],
-    sites: Annotated[str, typer.Option(help="A column, a number, or N:dirichlet=A:COLUMN.")],
+    data: Data,
+    sites: Sites,
     out: Out,
+    engine: Engine = None,
+    trust: Trust = None,
     epsilon: Epsilon = None,
     runtime: On = Runtime.MEMORY,
     seed: Seed = 0,
-    holdout: Annotated[Path | None, typer.Option(help="Real rows to score with, instead of holding some back.")] = None,
+    holdout: Holdout = None,
     seeded_noise: Seeded = False,
     resume: Resume = False,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Sites may lack rows, or a column's values.")
-    ] = False,
+    allow_gaps: AllowGaps = False,
     no_scores: NoScores = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -115,15 +129,14 @@ def simulate(
 
     with progress(quiet=quiet) as shown:
         shown("start", 0, 0)
+        from silosynth.simulations.chosen import chosen
         from silosynth.simulations.cohort import check_gaps, split, study_of
-        from silosynth.simulations.demo import with_epsilon
         from silosynth.simulations.local import How, run
 
-        asked = with_epsilon(study_of(study), epsilon)
+        asked, notes = chosen(study_of(study), engine=engine, trust=trust, epsilon=epsilon)
         cohort = split(asked, data, sites, holdout, seed, shown)
         check_gaps(cohort, allowed=allow_gaps)
-        for note in cohort.notes:
-            print(f"note: {note}", file=sys.stderr)
+        _note((*notes, *cohort.notes))
         how = How(out, seed, runtime.value, not no_scores, seeded_noise, resume, allow_gaps)
         result = run(asked, cohort, how, shown)
     _tell(result, as_json=as_json)
@@ -178,11 +191,17 @@ def _run(arguments: list[str]) -> int:
         outcome = _INTERRUPTED
     if outcome == _INTERRUPTED:
         print(
-            "\nstopped. What sites have answered is kept: the same command with --resume goes on, at no second charge",
+            "\nstopped. What sites have answered is kept: the same command (demo, simulate: with --resume) goes on, at "
+            "no second charge",
             file=sys.stderr,
         )
         return ANYTHING_ELSE
     return outcome if isinstance(outcome, int) else 0
+
+
+def _note(notes: "tuple[str, ...]") -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _tell(result: "Result", *, as_json: bool) -> None:

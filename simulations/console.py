@@ -22,6 +22,7 @@ _WORDS: Final = {
     "fit": "fitting the generator",
     "sample": "sampling synthetic rows",
     "evaluate": "scoring against floor and ceiling",
+    "compare": "comparing",
 }
 
 

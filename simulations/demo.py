@@ -6,13 +6,12 @@ the study asks for no more, probabilities, costs and visits to yes or no, three 
 
 import importlib.resources
 import importlib.util
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from silosynth.common.errors import InvalidInput, NotPossible
+from silosynth.common.errors import NotPossible
 from silosynth.common.study import Study
 from silosynth.common.study_file import read_study
 
@@ -20,19 +19,10 @@ _WHOLE: Final = ("mdeoff", "xage", "educdec", "income", "mhi", "disea", "ghindx"
 _LIKELY: Final = 0.5
 
 
-def study(epsilon: float | None = None) -> Study:
-    """The demo's study, at its own epsilon or another. Raises InvalidInput."""
+def study() -> Study:
+    """The demo's study."""
     text = (importlib.resources.files("silosynth.simulations") / "demo.toml").read_text(encoding="utf-8")
-    return with_epsilon(read_study(text, source="demo.toml"), epsilon)
-
-
-def with_epsilon(asked: Study, epsilon: float | None) -> Study:
-    """The same study at another epsilon. Raises InvalidInput."""
-    if epsilon is None:
-        return asked
-    if not epsilon > 0:
-        raise InvalidInput("--epsilon must be above 0; 1 is a sound first choice")
-    return replace(asked, budget=replace(asked.budget, epsilon=epsilon))
+    return read_study(text, source="demo.toml")
 
 
 def sites() -> dict[str, pd.DataFrame]:

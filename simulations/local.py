@@ -96,7 +96,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     study = resolve(asked, cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
     check_gaps(cohort, allowed=how.allow_gaps)
-    _check_installed(how)
+    check_installed(how)
     folder = Folder(how.out, study, resume=how.resume)
     homes = Homes(folder.sites, study, noise, how.seed)
     with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
@@ -111,7 +111,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     return Result(how.out, study.schema, learnt.generator, cohort.notes, lines)
 
 
-def _check_installed(how: How) -> None:
+def check_installed(how: How) -> None:
     """Raise NotPossible now, not at the end of a study, where an extra is missing that it will need."""
     if how.runtime == "flower":
         flower.check()

@@ -2,10 +2,16 @@
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
+from small_study import study as small
 
+from silosynth.common.engines import CODECS
+from silosynth.common.study import Trust
+from silosynth.simulations import chosen as choices
 from silosynth.simulations import cli, cli_site
+from silosynth.simulations.chosen import chosen
 from silosynth.simulations.console import progress
 
 PAPER = {
@@ -15,6 +21,9 @@ PAPER = {
     "holds_against": {"aggregate": "the public", "local": "everybody else"},
     "noise": "discrete Gaussian from the operating system's randomness",
 }
+
+
+STUDY = replace(small(), roster=(), plan=())
 
 
 def test_both_epsilons_are_told_with_their_adversaries():
@@ -71,3 +80,29 @@ def test_a_site_is_found_by_name_or_by_its_own_folder(tmp_path):
     for folder, name in ((tmp_path, None), (tmp_path, "East"), (tmp_path / "nowhere", None)):
         with pytest.raises(cli.InvalidInput):
             cli_site.ledger_of(folder, name)
+
+
+def test_what_is_chosen_becomes_the_study():
+    same, notes = chosen(STUDY)
+    assert (same, notes) == (STUDY, ())
+    study, notes = chosen(STUDY, engine=STUDY.engine, trust="local", epsilon=2)
+    assert (study.trust, study.budget.epsilon, study.settings, notes) == (Trust.LOCAL, 2.0, STUDY.settings, ())
+    assert study.digest != STUDY.digest
+
+
+def test_settings_of_one_engine_are_dropped_with_a_word_for_another(monkeypatch):
+    monkeypatch.setattr(choices, "CODECS", {**CODECS, "other": None})
+    tuned = replace(STUDY, settings=(("steps", 3.0),))
+    study, notes = chosen(tuned, engine="other")
+    assert (study.engine, study.settings) == ("other", ())
+    assert "steps" in notes[0]
+    assert chosen(replace(STUDY, settings=()), engine="other")[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [({"engine": "oracle"}, "autoregressive"), ({"trust": "blind"}, "secure-sum"), ({"epsilon": 0.0}, "above 0")],
+)
+def test_a_choice_there_is_not_names_the_option_and_what_there_is(choice, said):
+    with pytest.raises(cli.InvalidInput, match=f"--{next(iter(choice))} .*{said}"):
+        chosen(STUDY, **choice)
