@@ -48,6 +48,7 @@ def test_it_says_whom_it_waits_for():
 def test_a_restarted_site_opens_again_until_the_transcript_is_fixed():
     coordinator = CoordinatorSession(AGREEMENT)
     first, second = (site_session(AGREEMENT, 0, session=number) for number in (1, 2))
+    coordinator.open(first.opening)
     coordinator.open(second.opening)
     assert refused(coordinator.open, first.opening) is Fault.OUT_OF_ORDER
     for i in range(1, 5):
