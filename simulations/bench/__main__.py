@@ -1,7 +1,8 @@
 """`python -m silosynth.simulations.bench [NAME ...]`: what to measure, how often, and where to write it.
 
 Speed: train (whole training of an Adult-sized study), clipping (beside Opacus), noise (beside OpenDP), sampling, study
-(end to end). Quality, where the tables are: adult, pooled (five sites beside one), randhie, ist. Without names,
+(end to end). Quality, where the tables are: adult, pooled (five sites beside one), local (sites
+that learn by themselves beside secure sums), randhie, ist. Without names,
 everything, one after the other: about an hour.
 """
 
@@ -16,7 +17,7 @@ import torch
 
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import Progress
-from silosynth.simulations.bench import clipping, pooled, quality, speed
+from silosynth.simulations.bench import clipping, local, pooled, quality, speed
 from silosynth.simulations.bench.results import Results, Row, against, machine
 from silosynth.simulations.console import progress as shown_progress
 
@@ -39,6 +40,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "study": lambda effort, progress: speed.study(effort.seeds, progress),
     "adult": lambda effort, progress: quality.adult(effort.seeds, progress),
     "pooled": lambda effort, progress: pooled.pooled(effort.seeds, progress),
+    "local": lambda effort, progress: local.local(effort.seeds, progress),
     "randhie": lambda effort, progress: quality.randhie(effort.seeds, progress),
     "ist": lambda effort, progress: quality.ist(effort.seeds, progress),
 }

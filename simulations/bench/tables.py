@@ -18,11 +18,13 @@ import pandas as pd
 from silosynth.common.study import Study
 from silosynth.common.study_file import read_study
 from silosynth.simulations import demo
-from silosynth.simulations.partition import Uneven, assign
+from silosynth.simulations.partition import Uneven, assign, joined
 
 _COUNTRIES: Final = 12
 _TRAINED_ON: Final = 0.8  # of Adult
 _ADULT_SITES: Final = 5
+_BY_LABEL: Final = Uneven(_ADULT_SITES, 0.5, "income>50K")
+_BY_LABEL_AND_MORE: Final = Uneven(_ADULT_SITES, 0.3, "relationship,income>50K")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Case:
     holdout: pd.DataFrame | None = field(default=None, repr=False)
 
 
-def adult(seed: int) -> Case | None:
-    """Five sites that differ in label and size; the research notes' test rows held out. None where it is not there."""
+def adult(seed: int, split: Uneven = _BY_LABEL) -> Case | None:
+    """Sites that differ in label and size; the research notes' test rows held out. None where it is not there."""
     path = _find("adult/pgm_adult.csv.gz")
     if path is None:
         return None
@@ -44,10 +46,14 @@ def adult(seed: int) -> Case | None:
     order = np.random.RandomState(0).permutation(len(table))  # the split that others report on
     cut = int(_TRAINED_ON * len(table))
     train, test = (table.iloc[part].reset_index(drop=True) for part in (order[:cut], order[cut:]))
-    label = str(study.target)
     ids = pd.Series(train.index.astype(str))
-    named = assign(Uneven(_ADULT_SITES, 0.5, label), train[label], ids, seed)
+    named = assign(split, joined(train[list(split.columns)]), ids, seed)
     return Case(study, _grouped(train, named), test)
+
+
+def adult_unlike(seed: int) -> Case | None:
+    """Five sites that differ in what relates to what: each relationship with each label is spread by itself."""
+    return adult(seed, _BY_LABEL_AND_MORE)
 
 
 def ist(seed: int) -> Case | None:
