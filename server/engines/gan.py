@@ -109,7 +109,7 @@ class Gan:
         after = replace(state, released=state.released + 1)
         if isinstance(tasks[self._names[0]], engine.CountOneWays):
             return self._begun(replace(after, one_ways=np.stack([answers[name] for name in self._names])))
-        return self._played(replace(after, critics=np.stack([self._sent(state, n, answers[n]) for n in self._names])))
+        return self._played(replace(after, critics=np.stack([self._sent(after, n, answers[n]) for n in self._names])))
 
     def finish(self, state: State) -> GanGenerator:
         """See engine.CoordinatorHalf."""

@@ -18,6 +18,7 @@ from silosynth.common.engine import Parts, Units
 from silosynth.common.engines import CODECS, SPLITS
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.generator import load, save
+from silosynth.common.plan import resolve
 from silosynth.common.privacy import Composed, NoPrivacy, View, mu_squared
 from silosynth.common.wire import Request, decode_request, encode_request
 from silosynth.server.engines import ENGINES as COORDINATOR_HALVES
@@ -28,7 +29,8 @@ CODES = rows(1200, seed=3)
 
 
 def of(engine, epsilon=1.0):
-    return replace(study(epsilon, steps=3, capacity=1300), engine=engine)
+    asked = study(epsilon, steps=3, capacity=1300)
+    return resolve(replace(asked, engine=engine, plan=()), asked.roster)
 
 
 class Played:
