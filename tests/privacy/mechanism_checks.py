@@ -114,8 +114,8 @@ def units(codes, owner=None, columns=1) -> Units:
     return Units(codes, np.arange(len(codes)) if owner is None else np.asarray(owner, dtype=np.int64))
 
 
-def metered(noise, *, context=b"context", shares=1, capacity=1024):
-    return mechanism.Metered(noise, context, shares=shares, capacity=capacity, max_rows_per_unit=64)
+def metered(noise, *, context=b"context", shares=1, capacity=1024, rows_each=64):
+    return mechanism.Metered(noise, context, shares=shares, capacity=capacity, max_rows_per_unit=rows_each)
 
 
 def histogram(noise, rows: Units, layout, *, multiplier=MULTIPLIER, **use):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from silosynth.client.mechanism import Metered, SystemNoise, open_noised
 from silosynth.common.csprng import Csprng
 from silosynth.common.engine import Units
-from silosynth.common.privacy import Gaussian, NoPrivacy
+from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Repeated, Sampled
 from silosynth.common.scale import MAX_CAPACITY, MICRO_BATCH, SUM_GRID
 
 GRID = 5040
@@ -242,6 +242,154 @@ class TestEvents:
     def test_every_row_needs_an_owner(self):
         with pytest.raises(RuntimeError, match="owner"):
             counted([[0, 0], [1, 1]], [0])
+
+
+class Rows:
+    """Row r's gradient is (code / 4, 0) of its first column."""
+
+    size, public_weight = 2, 1.0
+
+    def __call__(self, block, codes):
+        return (codes[:, :1] * np.array([0.25, 0])).astype(np.float32), np.zeros((0, 2), np.float32)
+
+
+def sampled(mechanism, codes=((1, 0),), rate=Fraction(1), multiplier=Fraction(2), gradients=None):
+    return mechanism.sampled_sum(units(codes), gradients or Rows(), rate=rate, multiplier=multiplier)
+
+
+class TestSampledSum:
+    def test_says_what_was_performed(self):
+        mechanism = metered(SystemNoise(), shares=1)
+        sampled(mechanism, rate=Fraction(1, 3))
+        assert mechanism.events == (Sampled(Fraction(1, 3), Gaussian(Fraction(2), 1)),)
+
+    def test_adds_up_units(self):
+        mechanism = metered(shares=1)
+        total = open_noised(sampled(mechanism, [[1, 0], [2, 0], [8, 0]], multiplier=None), mechanism, 2)
+        assert np.abs(total - SUM_GRID * np.array([1.75, 0])).max() <= 3
+        assert mechanism.events == (NoPrivacy(),)
+
+    def test_keeps_the_first_rows_of_a_unit_with_too_many(self):
+        mechanism = metered(shares=1, max_rows_per_unit=2)
+        held = units([[1, 0], [3, 0], [4, 0]], [8, 8, 8])
+        noised = mechanism.sampled_sum(held, Rows(), rate=Fraction(1), multiplier=None)
+        assert np.abs(open_noised(noised, mechanism, 2) - SUM_GRID * np.array([0.5, 0])).max() <= 1
+
+    def test_needs_all_of_the_noise_here(self):
+        with pytest.raises(ValueError, match="all of the noise"):
+            sampled(metered(SystemNoise(), shares=2))
+
+    def test_more_rows_than_declared_are_an_error(self):
+        with pytest.raises(RuntimeError, match="declared capacity"):
+            sampled(metered(shares=1, capacity=2), np.ones((3, 2)))
+
+    def test_a_sample_that_does_not_fit_is_an_error(self, monkeypatch):
+        monkeypatch.setattr("silosynth.client.mechanism.scale.sampled_slots", lambda *_: 64)
+        with pytest.raises(ValueError, match="do not fit"):
+            sampled(metered(shares=1, capacity=100), np.ones((100, 2)))
+
+    @pytest.mark.parametrize("rate", [Fraction(0), Fraction(3, 2)])
+    def test_a_rate_is_a_probability(self, rate):
+        with pytest.raises(ValueError, match="sampling rate"):
+            sampled(metered(SystemNoise(), shares=1), rate=rate)
+
+    def test_system_noise_is_never_left_out(self):
+        with pytest.raises(ValueError, match="without noise"):
+            sampled(metered(SystemNoise(), shares=1), multiplier=None)
+
+
+def test_every_sum_of_a_task_has_fresh_noise():
+    mechanism = metered(SystemNoise(), shares=1)
+    first, second = (
+        open_noised(mechanism.histogram(units([[0, 0]]), Tables(500), multiplier=Fraction(9)), mechanism, 1000)
+        for _ in range(2)
+    )
+    assert (first == second).mean() < 0.05
+
+
+class Sums:
+    """A learner of so many sums."""
+
+    def __init__(self, sums, answer=(7, 8)):
+        self.left, self.told, self.final = sums, [], np.array(answer)
+
+    def next(self):
+        self.left -= 1
+        return None if self.left < 0 else self.left
+
+    def absorb(self, ask, total):
+        self.told.append((ask, total))
+
+    def answer(self):
+        return self.final
+
+
+class TestLearn:
+    def test_tells_the_learner_what_it_asked_for(self):
+        mechanism, learner = metered(shares=1), Sums(3)
+        answer = mechanism.learn(learner, lambda ask: sampled(mechanism, [[ask, 0]], multiplier=None))
+        assert [ask for ask, _ in learner.told] == [2, 1, 0]
+        assert [round(total[0] / SUM_GRID * 4) for _, total in learner.told] == [2, 1, 0]
+        assert open_noised(answer, mechanism, 2).tolist() == [7, 8]
+
+    def test_is_one_event_of_all_sums_in_order(self):
+        mechanism = metered(SystemNoise(), shares=1)
+        mechanism.learn(Sums(5), lambda ask: sampled(mechanism, multiplier=Fraction(1 if ask > 2 else 2)))
+        one, two = (Sampled(Fraction(1), Gaussian(Fraction(m), 1)) for m in (1, 2))
+        assert mechanism.events == (Composed((Repeated(2, one), Repeated(3, two))),)
+
+    def test_of_nothing_is_no_event_that_is_planned(self):
+        mechanism = metered(SystemNoise(), shares=1)
+        mechanism.learn(Sums(0), sampled)
+        assert mechanism.events == (Composed(()),)
+
+    def test_the_answer_is_a_copy(self):
+        mechanism, learner = metered(shares=1), Sums(0)
+        answer = mechanism.learn(learner, sampled)
+        learner.final[0] = 99
+        assert open_noised(answer, mechanism, 2).tolist() == [7, 8]
+
+    @pytest.mark.parametrize("wrong", [[1.0, 2.0], [True, False], ["a", "b"], [[1, 2]], [1]])
+    def test_an_answer_that_is_not_of_integers_does_not_open(self, wrong):
+        mechanism = metered(shares=1)
+        answer = mechanism.learn(Sums(0, wrong), sampled)
+        with pytest.raises(ValueError, match="claimed"):
+            open_noised(answer, mechanism, 2)
+
+    def test_needs_all_of_the_noise_here(self):
+        with pytest.raises(ValueError, match="all of the noise"):
+            metered(SystemNoise(), shares=2).learn(Sums(0), sampled)
+
+    def test_neither_nests_nor_begins_again(self):
+        mechanism = metered(SystemNoise(), shares=1)
+        with pytest.raises(RuntimeError, match="learns once"):
+            mechanism.learn(Sums(1), lambda ask: mechanism.learn(Sums(0), sampled))
+        with pytest.raises(RuntimeError, match="learns once"):
+            mechanism.learn(Sums(0), sampled)
+
+    def test_a_learner_that_raises_ends_it_and_its_sums_stay_counted(self):
+        mechanism, kept = metered(SystemNoise(), shares=1), []
+        learner = Sums(2)
+        learner.answer = lambda: 1 // 0
+        with pytest.raises(ZeroDivisionError):
+            mechanism.learn(learner, lambda ask: kept.append(sampled(mechanism)) or kept[-1])
+        assert mechanism.events == (Composed((Repeated(2, Sampled(Fraction(1), Gaussian(Fraction(2), 1))),)),)
+        with pytest.raises(ValueError, match="not an answer of"):
+            open_noised(kept[0], mechanism, 2)
+
+    @pytest.mark.parametrize("sums", [0, 2])
+    def test_one_sum_is_performed_for_one_ask(self, sums):
+        mechanism, other = metered(SystemNoise(), shares=1), metered(SystemNoise(), shares=1)
+        with pytest.raises(RuntimeError, match="the one sum"):
+            mechanism.learn(Sums(1), lambda ask: ([sampled(mechanism) for _ in range(sums)] or [sampled(other)])[-1])
+
+    def test_what_was_answered_before_cannot_be_sealed(self):
+        mechanism = metered(SystemNoise(), shares=1)
+        before = sampled(mechanism)
+        mechanism.learn(Sums(1), lambda ask: sampled(mechanism))
+        with pytest.raises(ValueError, match="not an answer of"):
+            open_noised(before, mechanism, 2)
+        assert len(mechanism.events) == 2
 
 
 class TestHandle:

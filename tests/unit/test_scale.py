@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from silosynth.common import scale
 from silosynth.common.scale import Sensitivity, clipped_sum_sensitivity, histogram_sensitivity, site_variance
@@ -43,3 +44,33 @@ def test_both_prices_of_an_event_hold_for_the_noise_it_gets(multiplier, shares, 
 @pytest.mark.parametrize(("multiplier", "expected"), [(Fraction(1, 3), 7), (Fraction(1), 29), (Fraction(7, 5), 53)])
 def test_variances_round_up(multiplier, expected):
     assert site_variance(Sensitivity(100), multiplier, 4) == expected
+
+
+class TestSampledSlots:
+    @pytest.mark.parametrize(
+        ("rate", "capacity", "rows"),
+        [
+            (Fraction(1, 50), 31_000, 1),
+            (Fraction(1, 50), 31_000, 4),
+            (Fraction(1, 10), 200, 1),
+            (Fraction(1, 10), 2000, 10),
+            (Fraction(9, 10), 20_000, 1),
+            (Fraction(1, 1000), 1_000_000, 1),
+            (Fraction(1, 1000), 50_000, 50),
+        ],
+    )
+    def test_overflow_with_probability_below_2_to_the_minus_60(self, rate, capacity, rows):
+        # Units of the most rows spread most: rows * Binomial(capacity / rows, rate).
+        slots = scale.sampled_slots(rate, capacity, rows)
+        assert binom.sf(slots // rows, capacity // rows, float(rate)) < 2**-60
+        assert slots % scale.SAMPLED_BLOCK == 0
+
+    def test_are_not_many_more_than_needed(self):
+        assert scale.sampled_slots(Fraction(1, 50), 31_000, 1) == 896  # 620 on average
+        assert scale.sampled_slots(Fraction(1), 1000, 3) == 1024
+        assert scale.sampled_slots(Fraction(1, 10**9), 10, 10) == 64
+
+    @given(st.fractions(Fraction(1, 10**6), 1), st.integers(1, scale.MAX_CAPACITY), st.integers(1, 5040))
+    def test_hold_the_mean_and_never_exceed_the_capacity_by_a_block(self, rate, capacity, rows):
+        slots = scale.sampled_slots(rate, capacity, rows)
+        assert rate * capacity <= slots < capacity + scale.SAMPLED_BLOCK
