@@ -9,6 +9,8 @@ It can break no promise to a site, whatever it does (site.py). Its checks keep r
   C3  a total opens when all of S answered: before, it would be noise;
   C4  a site that is missing costs a new attempt with a smaller S; below the threshold the sum is given up. Every site
       of every attempt may have paid for it: `attempts` says which, and which are known to have.
+
+The state of a session is its frames: journal them, and a new CoordinatorSession that is given them again is the same.
 """
 
 from collections.abc import Collection
@@ -44,7 +46,7 @@ class CoordinatorSession:
         self._transcript: bytes | None = None
 
     def open(self, frame: bytes) -> int:
-        """Take a site's opening; its index. One of a later session replaces it until the transcript is fixed."""
+        """Take a site's opening; its index. One of a later session replaces it while others are missing."""
         opening = read_opening(frame, self._agreement)  # C1
         known = self._openings.get(opening.site)
         if known is not None and known != frame:
@@ -53,6 +55,8 @@ class CoordinatorSession:
             if opening.session <= read_opening(known, self._agreement).session:
                 raise SumRefused(Fault.OUT_OF_ORDER, opening.site)
         self._openings[opening.site] = frame
+        if len(self._openings) == len(self._agreement.roster):
+            self._transcript = self._bundle(Kind.TRANSCRIPT, self._openings)
         return opening.site
 
     @property
@@ -63,9 +67,9 @@ class CoordinatorSession:
 
     @property
     def transcript(self) -> bytes:
-        """All openings, for every site. Fixed from the first time on. Raises SumRefused while one is missing."""
+        """All openings, for every site. Raises SumRefused while one is missing."""
         if self._transcript is None:
-            self._transcript = self._bundle(Kind.TRANSCRIPT, self._openings)
+            raise SumRefused(Fault.INCOMPLETE)
         return self._transcript
 
     def acknowledge(self, frame: bytes) -> int:

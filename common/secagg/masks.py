@@ -9,7 +9,7 @@ Rules, each named where it is kept:
       earlier release. Erasing is best effort: Python and the operating system may hold copies.
 
 Assumed: X25519 with HKDF-SHA256 is a secure key agreement for many keys at once (PRF-ODH), AES-256 a pseudo-random
-permutation. Then masks are uniform and independent but for the sums that research notes and SECURITY.md state.
+permutation. Then masks are uniform, and independent but for each being added at one end and subtracted at the other.
 """
 
 from typing import Final
@@ -70,14 +70,14 @@ class Ratchet:
         if release < self._release:
             raise SumRefused(Fault.OUT_OF_ORDER)
         for _ in range(self._release, release):
-            _hkdf(prefixed(b"next")).derive_into(bytes(self._key), self._key)
+            _hkdf(prefixed(b"next")).derive_into(self._key, self._key)
         self._release = release
 
     def derive(self, purpose: bytes, context: bytes) -> bytes:
         """The key of one purpose and context at the present release, 32 bytes (K3)."""
         if self._releases == 0:
             raise SumRefused(Fault.OUT_OF_PHASE)
-        return _hkdf(prefixed(purpose, context)).derive(bytes(self._key))
+        return _hkdf(prefixed(purpose, context)).derive(self._key)
 
     def erase(self) -> None:
         """Forget the secret; nothing can be derived any more."""

@@ -100,7 +100,10 @@ class Joined:
 
 
 class SiteSession:
-    """See the module. Every method raises SumRefused or MalformedFrame for what others sent, and then has no effect."""
+    """See the module. A method that raises SumRefused or MalformedFrame has changed nothing; Locked ends the session.
+
+    Not for several threads at once.
+    """
 
     def __init__(self, seat: Seat, secrets: Secrets, number: int, head: Head) -> None:
         """`number`: of this session; `head`: of this site's ledger, its tranche reserved."""

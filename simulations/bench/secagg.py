@@ -2,8 +2,8 @@
 
 Ours is all that a round needs after the answer is known: keys forward, masks, hash and signature; at the coordinator
 signatures, hashes and the sum. Flower's are its client's and workflow's functions for the same step, called as they
-call them, without quantisation, transport and the trip that reveals shares. They are measured for cost alone: their
-masks come from 32 bits of seed (simulations/bench does not repeat the attack; see flwr issue 7522).
+call them, without quantisation, transport and the trip that reveals shares. Cost alone is compared: their masks come
+from 32 bits of seed, and nothing of theirs is signed.
 """
 
 import importlib

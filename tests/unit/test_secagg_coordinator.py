@@ -61,9 +61,22 @@ def test_a_restarted_site_opens_again_until_the_transcript_is_fixed():
 def test_acknowledgements_are_of_this_transcript():
     session, other = Session.opened(AGREEMENT), Session.confirmed(AGREEMENT, session=2)
     stale = other.sites[0].join(other.coordinator.transcript, {}).acknowledgement
-    assert refused(session.coordinator.acknowledge, stale) is Fault.OUT_OF_PHASE
-    session.sites[0].join(session.coordinator.transcript, {})
+    assert refused(CoordinatorSession(AGREEMENT).acknowledge, stale) is Fault.OUT_OF_PHASE
     assert refused(session.coordinator.acknowledge, stale) is Fault.OTHER_TRANSCRIPT
+
+
+def test_a_coordinator_that_is_given_its_frames_again_goes_on():
+    session = Session.confirmed(AGREEMENT)
+    again = CoordinatorSession(AGREEMENT)
+    for site in reversed(session.sites):
+        again.open(site.opening)
+    for site in session.sites:
+        again.acknowledge(site.join(again.transcript, {}).acknowledgement)
+    assert (again.transcript, again.confirmation) == (session.coordinator.transcript, session.coordinator.confirmation)
+    tally = again.tally(asked(ALL, release=3, attempt=2))
+    for masked in answer(session, tally.asked).values():
+        tally.accept(masked)
+    assert tally.total().tolist() == sum(answers(5, 8)).tolist()
 
 
 @pytest.mark.parametrize("ring", [asked(ALL).ring, R64])
