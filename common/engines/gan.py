@@ -77,6 +77,8 @@ class Settings:
     """Of the discriminator's two hidden layers."""
     tall: int = 256
     """Width of the generator's two hidden layers."""
+    pull: float = 1.0
+    """Of each pair of columns on the discriminator's log odds; 0 for a discriminator without weights for pairs."""
     noise: int = 64
     """Numbers that the generator makes a row from."""
     bins: int = 24
@@ -110,8 +112,27 @@ class Settings:
 
 
 _MOST = Settings(
-    1024, 1024, 1024, 256, 10_000, 1.0, 1.0, 100, 100_000, 100_000, 10.0, 1e4, 0.9999, 10_000, 0.9, 0.9, 1000, 1.0
+    1024,
+    1024,
+    100.0,
+    1024,
+    256,
+    10_000,
+    1.0,
+    1.0,
+    100,
+    100_000,
+    100_000,
+    10.0,
+    1e4,
+    0.9999,
+    10_000,
+    0.9,
+    0.9,
+    1000,
+    1.0,
 )
+_MAY_BE_NONE = ("pull",)
 
 
 def settings(study: Study) -> Settings:
@@ -122,7 +143,7 @@ def settings(study: Study) -> Settings:
             known = ", ".join(sorted(entry.name for entry in fields(settled)))
             raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
         most = getattr(_MOST, name)
-        if not 0 < value <= most or value != type(most)(value):
+        if not (0 < value <= most or (value == 0 and name in _MAY_BE_NONE)) or value != type(most)(value):
             wanted = "number" if isinstance(most, float) else "whole number"
             raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
         settled = replace(settled, **{name: type(most)(value)})
@@ -157,7 +178,8 @@ def step_of(study: Study, kind: str) -> Step:
 def shape(study: Study, coarsening: Coarsening) -> Shape:
     """The networks' shape."""
     settled = settings(study)
-    return Shape(coarsening.sizes, settled.width, settled.tall, settled.noise)
+    pull = settled.pull if len(coarsening.sizes) <= WIDEST_WITH_PAIRS else 0.0
+    return Shape(coarsening.sizes, settled.width, settled.tall, settled.noise, pull)
 
 
 def answer_size(study: Study, task: Task) -> int:

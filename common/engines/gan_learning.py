@@ -198,7 +198,7 @@ def calibrated(shape: Shape, weights: Weights, marginals: Sequence[Real], rng: n
 
 def _log_odds(shape: Shape, critic: Critic, rows: Tensor) -> Tensor:
     net = discriminator(shape, torch.from_numpy(critic.weights))
-    return discriminate(net, rows).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
+    return discriminate(shape, net, rows).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
 
 
 def _chosen(shape: Shape, drawn: Tensor, temperature: float) -> Tensor:

@@ -33,6 +33,7 @@ class Discriminator(NamedTuple):
     second_bias: Tensor  # (width,)
     last: Tensor  # (width,)
     last_bias: Tensor  # (1,)
+    pairs: Tensor  # (pair cells,)
 
 
 class Generator(NamedTuple):
@@ -62,8 +63,8 @@ def generator(shape: Shape, flat: Tensor) -> Generator:
 
 def initial_discriminator(shape: Shape, rng: np.random.Generator) -> Weights:
     """A discriminator to begin with, shape (shape.size,)."""
-    fans = (shape.all_bins, shape.all_bins, shape.width, shape.width, shape.width, shape.width)
-    return _uniform(shape.of_discriminator, fans, rng)
+    deep, fans = shape.of_discriminator[:-1], (shape.all_bins,) * 2 + (shape.width,) * 4
+    return np.append(_uniform(deep, fans, rng), np.zeros(shape.pair_cells, dtype=np.float32))
 
 
 def initial_generator(shape: Shape, marginals: Sequence[Real], rng: np.random.Generator) -> Weights:
@@ -80,11 +81,15 @@ def initial_generator(shape: Shape, marginals: Sequence[Real], rng: np.random.Ge
     return flat
 
 
-def discriminate(net: Discriminator, rows: Tensor) -> Tensor:
+def discriminate(shape: Shape, net: Discriminator, rows: Tensor) -> Tensor:
     """Log odds of being real, shape (rows,), from rows of shape (rows, all bins), one-hot in each column or nearly."""
     hidden = functional.leaky_relu(torch.addmm(net.first_bias, rows, net.first.t()), SLOPE)
     hidden = functional.leaky_relu(torch.addmm(net.second_bias, hidden, net.second.t()), SLOPE)
-    return hidden @ net.last + net.last_bias
+    deep = hidden @ net.last + net.last_bias
+    if not shape.pair_cells:
+        return deep
+    square = torch.zeros(shape.all_bins**2).index_copy(0, torch.from_numpy(shape.places), net.pairs)
+    return deep + shape.pull * ((rows @ square.view(shape.all_bins, -1)) * rows).sum(1)
 
 
 def scores(net: Generator, noise: Tensor) -> Tensor:

@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from silosynth.common.arrays import Index
-from silosynth.common.engines.layouts import rising
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import Pairs, rising
 
 
 @dataclass(frozen=True)
@@ -13,13 +16,15 @@ class Shape:
     """Sizes of both networks, all public.
 
     `bins` are those of each column; `width` the units in each of the discriminator's two hidden layers, `tall` in each
-    of the generator's; `noise` the numbers that a row is made from.
+    of the generator's; `noise` the numbers that a row is made from. `pull` is what each pair of columns adds to the
+    discriminator's log odds for a weight of one; with 0 it has no weights for pairs.
     """
 
     bins: tuple[int, ...]
     width: int
     tall: int
     noise: int
+    pull: float = 0.0
 
     @cached_property
     def offsets(self) -> Index:
@@ -31,6 +36,25 @@ class Shape:
         """Bins of all columns together: the length of a row, each column one-hot."""
         return sum(self.bins)
 
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The table of every pair of columns."""
+        return Pairs(Coarsening(tuple(tuple(range(size)) for size in self.bins)))
+
+    @property
+    def pair_cells(self) -> int:
+        """Weights of the discriminator that stand for a cell of such a table."""
+        return int(self.pairs.offsets[-1]) if self.pull else 0
+
+    @cached_property
+    def places(self) -> Index:
+        """Where each such cell stands in a square of all bins by all bins, row after row: shape (pair cells,)."""
+        begins, found = self.offsets[:-1], [np.zeros(0, dtype=np.int64)]
+        for one, other in self.pairs.columns.T if self.pair_cells else ():
+            rows, columns = begins[one] + np.arange(self.bins[one]), begins[other] + np.arange(self.bins[other])
+            found.append((rows[:, None] * self.all_bins + columns).ravel())
+        return np.concatenate(found)
+
     @property
     def of_discriminator(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each layer of the discriminator."""
@@ -41,6 +65,7 @@ class Shape:
             (self.width,),
             (self.width,),
             (1,),
+            (self.pair_cells,),
         )
 
     @property

@@ -58,17 +58,22 @@ class Gradients:
         before_second = first @ net.second.t() + net.second_bias
         second = functional.leaky_relu(before_second, SLOPE)
         logit = (second * net.last).sum(1) + net.last_bias
+        cells = torch.from_numpy(self.shape.pairs.cells_of_bins(bins)) if self.shape.pair_cells else index[:, :0]
+        if self.shape.pair_cells:
+            logit += self.shape.pull * functional.embedding_bag(cells, net.pairs[:, None], mode="sum")[:, 0]
         error = -label * torch.sigmoid(-label * logit)
         second_error = error[:, None] * net.last * _slope(before_second)
         first_error = (second_error @ net.second) * _slope(before_first)
         return ClosedForm(
             self.shape,
             index,
+            cells,
             _on_grid(first),
             _on_grid(second),
             first_error.double(),
             second_error.double(),
             error.double(),
+            error.double() * self.shape.pull,
         )
 
 
@@ -78,22 +83,25 @@ class ClosedForm:
 
     shape: Shape
     index: Tensor  # (rows, columns): each row's bins among all bins
+    cells: Tensor  # (rows, pairs): its cells among those of all pairs
     first: Tensor  # (rows, width): the first hidden layer, in units of 2^-10
     second: Tensor  # (rows, width): the second, alike
     first_error: Tensor  # (rows, width): d loss / d what enters the first leaky ReLU
     second_error: Tensor  # (rows, width)
     error: Tensor  # (rows,): d loss / d logit
+    pair_error: Tensor  # (rows,): d loss / d what pairs add up to
 
     @property
     def factors(self) -> tuple[Tensor, ...]:
         """Everything computed of each row."""
-        return self.first, self.second, self.first_error, self.second_error, self.error
+        return self.first, self.second, self.first_error, self.second_error, self.error, self.pair_error
 
     def squared_norms(self) -> Real:
         """See engine.Terms. |a|^2 |d|^2 summed over the outer products, biases having the activation 1."""
         total = _squares(self.first_error) * (self.index.shape[1] + 1)
         total += _squares(self.second_error) * (_squares(self.first) / _ACTIVATION_GRID**2 + 1)
         total += self.error.numpy() ** 2 * (_squares(self.second) / _ACTIVATION_GRID**2 + 1)
+        total += self.pair_error.numpy() ** 2 * self.cells.shape[1]
         return total
 
     @torch.inference_mode()
@@ -113,6 +121,10 @@ class ClosedForm:
         last = _truncated(self.error, weights * _ERROR_GRID)
         torch.mv(self.second.t(), last, out=sums.last)
         sums.last_bias.copy_(last.sum() * _ACTIVATION_GRID)
+        if self.shape.pair_cells:
+            pairs = _truncated(self.pair_error, weights * _GRID).numpy()
+            spread = np.repeat(pairs, self.cells.shape[1])
+            sums.pairs.copy_(torch.from_numpy(np.bincount(self.cells.numpy().ravel(), spread, self.shape.pair_cells)))
         summed: Real = flat.numpy()
         return summed
 

@@ -79,7 +79,7 @@ def test_the_generator_learns_to_be_called_real():
         student, average = taught(shape, student, average, [Critic(0.0, critic)], lesson(number, number=number))
     net = discriminator(shape, torch.from_numpy(critic))
     first, last = (
-        float(discriminate(net, one_hot(shape, fakes(shape, of, 2000, np.random.default_rng(9)))).mean())
+        float(discriminate(shape, net, one_hot(shape, fakes(shape, of, 2000, np.random.default_rng(9)))).mean())
         for of in (weights, average)
     )
     assert last > first + 0.1
@@ -100,7 +100,7 @@ def test_odds_of_sites_add_up_in_their_shares():
 def test_a_discriminator_beyond_belief_teaches_nothing_but_the_1_ways():
     shape, critic, weights = made(4)
     certain = np.zeros_like(critic)
-    certain[-1] = 1e6
+    discriminator(shape, torch.from_numpy(certain)).last_bias.fill_(1e6)
     nothing = generator_gradient(shape, weights, [Critic(0.0, certain)], lesson())
     assert np.isfinite(nothing).all()
     flat = np.zeros_like(critic)

@@ -1,8 +1,9 @@
 """The networks as flat vectors: torch's own layers give the same numbers, fakes the generator's frequencies."""
 
 import numpy as np
+import pytest
 import torch
-from gan_made import BINS, network, one_hot, reference
+from gan_made import BINS, Reference, network, one_hot
 from scipy import stats
 from torch import nn
 from torch.nn.utils import vector_to_parameters
@@ -37,11 +38,12 @@ def generator_reference(shape, flat):
     return made
 
 
-def test_a_discriminator_s_flat_weights_are_those_of_torch_s_layers_in_order():
-    shape, flat, codes = network()
+@pytest.mark.parametrize("pull", [0.0, 0.7])
+def test_a_discriminator_s_flat_weights_are_those_of_torch_s_layers_in_order(pull):
+    shape, flat, codes = network(pull=pull)
     rows = one_hot(shape, codes)
-    ours = discriminate(discriminator(shape, torch.from_numpy(flat)), rows)
-    torch.testing.assert_close(ours, reference(shape, flat)(rows)[:, 0])
+    ours = discriminate(shape, discriminator(shape, torch.from_numpy(flat)), rows)
+    torch.testing.assert_close(ours, Reference(shape, flat)(rows)[:, 0])
 
 
 def test_a_generator_s_flat_weights_are_those_of_torch_s_layers_in_order():
@@ -55,9 +57,9 @@ def test_a_generator_s_flat_weights_are_those_of_torch_s_layers_in_order():
 def test_layers_are_views_that_share_memory_and_gradient():
     shape, flat, codes = network()
     weights = torch.from_numpy(flat.copy()).requires_grad_()
-    discriminate(discriminator(shape, weights), one_hot(shape, codes)).sum().backward()
+    discriminate(shape, discriminator(shape, weights), one_hot(shape, codes)).sum().backward()
     assert weights.grad is not None
-    assert (weights.grad != 0).float().mean() > 0.9
+    assert (weights.grad != 0).float().mean() > 0.8
 
 
 def test_a_new_generator_has_about_the_noisy_frequencies():
