@@ -57,8 +57,8 @@ class AnswerRejected(SilosynthError):
 
     def __init__(self, site: str, cause: str) -> None:
         super().__init__(
-            f"the answer of site {site} is none that an honest site gives: {cause}. Nothing of it was used; ask that "
-            "site what it runs, and start a study without it if need be"
+            f"the answer of site {site} is none that an honest site gives: {cause}. Nothing of it was used, yet "
+            "what sites have answered is spent; ask that site what it runs, and start a study without it if need be"
         )
         self.site = site
 

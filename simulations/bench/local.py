@@ -25,11 +25,15 @@ SCORES: Final = ("tstr_auc_gb", "tstr_f1_gb", "tvd2", "pair_trends")
 
 
 def local(
-    seeds: tuple[int, ...], progress: Progress, bars: Mapping[float, Mapping[str, float]] = BARS
+    seeds: tuple[int, ...],
+    progress: Progress,
+    epsilons: tuple[float, ...] = tuple(BARS),
+    ways: tuple[Trust, ...] = (Trust.LOCAL, Trust.SECURE_SUM),
 ) -> Iterator[Row]:
     """AUC, F1, 2-way distance, pair trends and CPU seconds by epsilon and trust."""
-    for epsilon, least in bars.items():
-        for trust in (Trust.LOCAL, Trust.SECURE_SUM):
+    for epsilon in epsilons:
+        least = BARS[epsilon]
+        for trust in ways:
             asked = repeated("local", f"epsilon {epsilon:g}, {trust}", _case(epsilon, trust), seeds, progress)
             if asked is None:
                 yield absent("local")

@@ -140,7 +140,7 @@ def test_seeded_noise_repeats_and_is_stamped(tmp_path):
 
 
 def test_many_sites_without_noise_give_the_totals_of_few(tmp_path):
-    """The same rows at 3, at 7 and, every site trusting nobody, at 1 site: equal totals, to the last integer."""
+    """The same rows at 3 and at 7 sites: equal totals, to the last integer."""
     frame = table()
     one = a_study(epsilon="inf")
     places = np.arange(len(frame)) % 7
@@ -149,11 +149,7 @@ def test_many_sites_without_noise_give_the_totals_of_few(tmp_path):
         _totals(simulate(one, sites, out=tmp_path / name, evaluate=False).path)
         for name, sites in (("three", clinics(frame)), ("seven", seven))
     ]
-    local = read_study(
-        STUDY.format(epsilon="inf", steps=3).replace("[privacy]", 'trust = "local"\n[privacy]'), source="s"
-    )
-    found.append(_totals(simulate(local, {"all": frame}, out=tmp_path / "one", evaluate=False).path))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):
