@@ -5,7 +5,8 @@ Rules, each named where it is checked:
   B2  releases are answered in order: release r is reserved after r - 1 was committed, attempts of a release only rise;
   B3  a (release, attempt) is reserved once, for one request; the same request again finds its reservation;
   B4  what is reserved is what was planned;
-  B5  only the newest reservation can be committed, once.
+  B5  only the newest reservation can be committed, once;
+  B6  no more certified histories are paid for than delta has room for, in all studies together (sampled.py).
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
 
@@ -16,6 +17,7 @@ from silosynth.client.entries import Committed, Declined, Entry, Opened, Planned
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.errors import Tampered
 from silosynth.common.privacy import Event, Unpriced, View, mu_squared
+from silosynth.common.sampled import MOST_CERTIFIED
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Account:
 
     @property
     def unreserved(self) -> Price:
-        """The price of the planned releases that were never begun."""
+        """The price of the planned releases that were never begun: none of a certified step that was."""
         return price(self.plan.event(0 if self.newest is None else self.newest.release + 1))
 
 
@@ -120,9 +122,12 @@ class Books:
         return Spending((account.spent if account else Price()) + cost, self.lifetime + cost)
 
     def is_planned(self, wanted: Planned) -> bool:
-        """Whether a plan is paid for already. Raises Refused where its study was closed (B1)."""
+        """Whether a plan is paid for already. Raises Refused where it cannot be: its study was closed (B1), or (B6)."""
         account = self.accounts.get(wanted.study)
         if account is None:
+            plans = [known.plan for known in self.accounts.values()]
+            if wanted.certified and wanted.certified + sum(plan.certified for plan in plans) > MOST_CERTIFIED:
+                raise Refused(Reason.LIFETIME_CAP)  # B6
             return False
         if account.closed:
             raise Refused(Reason.STUDY_CLOSED)

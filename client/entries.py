@@ -44,12 +44,18 @@ class PlannedStep:
     event: Event
     certified: Fraction | None = None
 
-    def rest(self, first: int) -> Event | None:
-        """What is paid for from its release number `first` on; a certified step is one purchase, paid for at once."""
-        if first >= self.repeats or (self.certified is not None and first > 0):
-            return None
-        whole = Repeated(self.repeats - max(0, first), self.event)
+    @property
+    def history(self) -> Event:
+        """All of its releases, as they are paid for."""
+        whole = Repeated(self.repeats, self.event)
         return whole if self.certified is None else Certified(whole, self.certified)
+
+    def rest(self, first: int) -> Event | None:
+        """What is paid for after its first releases; nothing of a certified step, which is paid for at once."""
+        left = self.repeats - max(0, first)
+        if left == self.repeats > 0:
+            return self.history
+        return Repeated(left, self.event) if left > 0 and self.certified is None else None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,12 @@ class Planned:
             ),
         )
 
-    def event(self, first: int = 0) -> Event:
+    @property
+    def certified(self) -> int:
+        """Certified histories in it."""
+        return sum(step.certified is not None for step in self.steps)
+
+    def event(self, first: int = 0) -> Composed:
         """Everything planned, from release number `first` on, as it is paid for."""
         left: list[Event] = []
         for step in self.steps:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from silosynth.client import ledger
-from silosynth.client.books import Books, Price, price
+from silosynth.client.books import FREE, Books, Price, price
 from silosynth.client.entries import (
     Committed,
     Declined,
@@ -39,6 +39,8 @@ _WHY: Final = {
     "one-ways": "how often each value of each column occurs",
     "pairs": "how often values of two columns occur together",
     "gradient": "how to improve the network: the sum of clipped gradients",
+    "learn": "a model that the site trained by itself, on noisy sums",
+    "discriminator": "a discriminator that the site trained by itself, on noisy sums",
 }
 """Task kinds of the engines in words. A kind that is not here speaks for itself."""
 
@@ -74,6 +76,7 @@ def listing(path: Path) -> tuple[OutboxLine, ...]:
     plans: dict[str, Planned] = {}
     reserved: dict[tuple[str, int, int], Reserved] = {}
     sent = Price()
+    begun: set[tuple[str, str]] = set()
     lines: list[OutboxLine] = []
     for entry in ledger.listing(path):
         match entry.record:
@@ -83,11 +86,23 @@ def listing(path: Path) -> tuple[OutboxLine, ...]:
                 reserved[study, release, attempt] = reservation
             case Committed(study, release, attempt) as committed:
                 plan, event = plans[study], reserved.pop((study, release, attempt)).event
-                sent += price(event) + Price(noiseless=not plan.private)
+                sent += _cost(plan, committed, event, begun) + Price(noiseless=not plan.private)
                 lines.append(_line(entry, committed, plan, event, sent))
             case _:
                 pass
     return tuple(lines)
+
+
+def _cost(plan: Planned, sent: Committed, event: Event, begun: set[tuple[str, str]]) -> Price:
+    """What one answer adds. The first of a certified step costs as much as all of it, a retry as much as by itself."""
+    step = plan.step_of(sent.release)
+    if step is None or step.certified is None:
+        return price(event)
+    again = price(event) if sent.attempt else FREE
+    if (plan.study, step.kind) in begun:
+        return again
+    begun.add((plan.study, step.kind))
+    return again + price(step.history)
 
 
 def _line(entry: Entry, sent: Committed, plan: Planned, event: Event, total: Price) -> OutboxLine:

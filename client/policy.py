@@ -40,8 +40,9 @@ from silosynth.client.entries import Planned
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.accounting import SLACK, epsilon, mu_squared_for
 from silosynth.common.errors import InvalidInput, InvalidStudy, NotPossible
-from silosynth.common.privacy import View
-from silosynth.common.study import Study, Trust
+from silosynth.common.privacy import Certified, View
+from silosynth.common.sampled import covers, epsilon_of
+from silosynth.common.study import Step, Study, Trust
 from silosynth.common.toml_read import TableReader
 
 FORMAT: Final = 1
@@ -110,21 +111,49 @@ class HonestFloor:
 
 @dataclass(frozen=True)
 class HonestPlan:
-    """The plan costs no more than the epsilon that the study states, which is what a person has read."""
+    """The plan costs no more than the epsilon that the study states, which is what a person has read.
+
+    The price that sampled sums are charged at is not believed but computed again: see sampled.covers.
+    """
 
     def check(self, study: Study) -> None:
         """See Rule. A study of infinite epsilon states no price; whether it may run at all is for the caps to say."""
         kinds = {step.kind for step in study.plan}  # a task tells its step by its kind
-        if not study.plan or len(kinds) < len(study.plan) or any(step.repeats < 1 for step in study.plan):
+        if not study.plan or len(kinds) < len(study.plan) or not all(_sound(step, study.trust) for step in study.plan):
             raise Refused(Reason.BAD_PLAN)
         try:
-            budget, cost = study.budget, price(Planned.of(study, private=True).event())
+            fits = _fits(study)
         except ValueError as error:  # a multiplier that is no multiplier
             raise Refused(Reason.BAD_PLAN) from error
-        if budget.epsilon < math.inf and (
-            cost.noiseless or cost.aggregate > mu_squared_for(budget.epsilon, budget.delta)
-        ):
+        if not fits:
             raise Refused(Reason.BAD_PLAN)
+
+
+def _sound(step: Step, trust: Trust) -> bool:
+    """Whether a step says what is done once, and a price of its own exactly where its sums are sampled."""
+    if step.repeats < 1 or (step.certified is not None) != (step.sampled and not step.noiseless):
+        return False
+    if (step.within or step.sampled) and trust is not Trust.LOCAL:
+        return False
+    said_twice = step.within and (step.multiplier is not None or step.rate is not None)
+    inner = all(sums.repeats > 0 and not sums.within and sums.certified is None for sums in step.within)
+    return inner and not said_twice
+
+
+def _fits(study: Study) -> bool:
+    """Whether the plan costs what the study says, by this site's own reckoning. Raises ValueError."""
+    event, budget = Planned.of(study, private=True).event(), study.budget
+    cost = price(event)
+    claimed = [event for event in event.events if isinstance(event, Certified)]
+    if not all(covers(certified) for certified in claimed):
+        return False
+    if math.isinf(budget.epsilon):
+        return True
+    if cost.noiseless:
+        return False
+    if claimed:
+        return epsilon_of(event, budget.delta, View.AGGREGATE) <= budget.epsilon
+    return cost.aggregate <= mu_squared_for(budget.epsilon, budget.delta)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,17 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from silosynth.common import accounting
+from silosynth.common import accounting, sampled
 from silosynth.common.column import Column, Kind
-from silosynth.common.privacy import Composed, Event, Gaussian, Repeated, View, mu_squared
-from silosynth.common.study import Study, Trust
+from silosynth.common.privacy import Composed, Event, View, mu_squared
+from silosynth.common.study import Step, Study, Trust
 
 _KINDS = {
     "one-ways": "how often each value of each column stands in the table, each column by itself",
     "pairs": "how often each pair of coarse values of two columns stands together",
-    "gradient": "how the model's parameters should move to fit the rows better, each row's part bounded",
+    "gradient": "how the model's parameters should move to fit the rows better, each person's part bounded",
+    "learn": "a model of its rows",
+    "discriminator": "a network that tells its rows from synthetic ones",
 }
 _CODES_SHOWN = 12
 _WIDTH = 100
@@ -57,12 +59,9 @@ def describe(study: Study) -> str:
 
 def plan_event(study: Study) -> Event | None:
     """The whole plan as one event; None where it is not resolved, or has a step without noise."""
-    if not study.plan or any(step.multiplier is None for step in study.plan):
+    if not study.plan or any(step.noiseless for step in study.plan):
         return None
-    shares = study.shares
-    return Composed(
-        tuple(Repeated(step.repeats, Gaussian(step.multiplier, shares)) for step in study.plan if step.multiplier)
-    )
+    return Composed(tuple(step.history(study.shares) for step in study.plan))
 
 
 def _wrapped(line: str) -> str:
@@ -90,10 +89,25 @@ def _leaves(study: Study) -> list[str]:
     if not study.plan:
         return [*lines, "How many sums, and how noisy, is fixed when the study is launched: the plan is not there yet."]
     for number, step in enumerate(study.plan, start=1):
-        times = "1 sum" if step.repeats == 1 else f"{step.repeats} sums"
-        noise = "WITHOUT NOISE" if step.multiplier is None else f"noise multiplier {float(step.multiplier):.4g}"
-        lines.append(f"  {number}. {times} ({step.kind}, {noise}): {_KINDS.get(step.kind, 'sums of this kind')}.")
+        if not step.within:
+            lines.append(f"  {number}. {_sums(step)}")
+            continue
+        times = "1 answer" if step.repeats == 1 else f"{step.repeats} answers"
+        what = _KINDS.get(step.kind, "a model")
+        each = "" if step.repeats == 1 else "each time "
+        lines.append(
+            f"  {number}. {times} ({step.kind}): {what}, which the site learns by itself, {each}from the sums below; "
+            "they stay at the site, only what was learnt leaves:"
+        )
+        lines += [f"     - {_sums(inner)}" for inner in step.within]
     return lines
+
+
+def _sums(step: Step) -> str:
+    times = "1 sum" if step.repeats == 1 else f"{step.repeats} sums"
+    noise = "WITHOUT NOISE" if step.multiplier is None else f"noise multiplier {float(step.multiplier):.4g}"
+    over = "" if step.rate is None else f", each over a secret random {float(step.rate):.3g} of the persons"
+    return f"{times} ({step.kind}, {noise}{over}): {_KINDS.get(step.kind, 'sums of this kind')}."
 
 
 def _costs(study: Study) -> Iterator[str]:
@@ -109,7 +123,7 @@ def _costs(study: Study) -> Iterator[str]:
     if event is None or study.shares < 1:
         yield "Both epsilons of the plan are computed when the plan and the sites are fixed."
         return
-    spent = {view: accounting.epsilon(mu_squared(event, view), budget.delta) for view in View}
+    spent = {view: sampled.epsilon_of(event, budget.delta, view) for view in View}
     if study.trust is Trust.SECURE_SUM:
         yield (
             f"- epsilon {spent[View.AGGREGATE]:.3f} against everybody who sees only totals over the "
@@ -118,6 +132,12 @@ def _costs(study: Study) -> Iterator[str]:
         yield f"- epsilon {spent[View.LOCAL]:.3f} against all others together, or if one site's answer is seen alone."
     else:
         yield f"- epsilon {spent[View.LOCAL]:.3f} against everybody: each site adds all of the noise by itself."
+    if sampled.is_sampled(event):
+        charged = accounting.epsilon(mu_squared(event, View.LOCAL), budget.delta)
+        yield (
+            f"In a site's ledger, among other studies, it takes as much room as epsilon {charged:.3f}: what sums over "
+            "random samples cost adds up to less by itself than with whatever else may follow."
+        )
     if study.roster:
         yield f"Sites: {', '.join(member.name for member in study.roster)}."
 

@@ -1,36 +1,102 @@
 """From a budget to a plan: how many sums of which kind at which noise, fixed before anybody approves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
+from silosynth.common import sampled
 from silosynth.common.accounting import mu_squared_for
 from silosynth.common.engines import SPLITS
 from silosynth.common.engines.share import Share
-from silosynth.common.study import Member, Step, Study
+from silosynth.common.errors import InvalidStudy, NotPossible
+from silosynth.common.privacy import Composed
+from silosynth.common.study import Budget, Member, Step, Study, Trust
 
-_DIGITS = 6
+_WITHOUT_GAIN = 1.01  # 1 is enough without the gain of sampling, but for the rounding of losses
+_CLOSE = 1e-5  # relative to epsilon: how closely the noise is searched for
 
 
 def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
     """The study with its roster and its plan.
 
-    Formal guarantee: the plan's price against everybody who sees totals, the sum of repeats / multiplier^2, is at most
-    accounting.mu_squared_for(epsilon, delta), in exact rationals: multipliers are rounded up to 6 significant digits.
+    Formal guarantee: the plan's epsilon against everybody who sees totals is at most the budget's. Sums over all units:
+    the sum of repeats / multiplier^2 is at most accounting.mu_squared_for(epsilon, delta), in exact rationals. With
+    sums over Poisson samples: by sampled.epsilon_of, of the whole plan. Multipliers are rounded up to 6 digits.
+
+    Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
     """
-    budget = study.budget
     shares = SPLITS[study.engine](study)
-    if math.isinf(budget.epsilon):
-        plan = tuple(Step(share.kind, share.repeats, None) for share in shares)
-    else:
-        affordable = mu_squared_for(budget.epsilon, budget.delta)
-        plan = tuple(Step(share.kind, share.repeats, _multiplier(share, affordable)) for share in shares)
-    return replace(study, roster=roster, plan=plan)
+    if any(share.within or share.sampled for share in shares) and study.trust is not Trust.LOCAL:
+        raise InvalidStudy("[study] key 'trust': a site learns by itself only with trust = \"local\"")
+    if math.isinf(study.budget.epsilon):
+        return replace(study, roster=roster, plan=_steps(shares, lambda _share, _repeats: None))
+    affordable = mu_squared_for(study.budget.epsilon, study.budget.delta)
+
+    def plan(fraction: float) -> tuple[Step, ...]:
+        def multiplier(share: Share, repeats: int) -> Fraction:
+            return _multiplier(share, repeats, affordable, Fraction(fraction) if share.rate is not None else 1)
+
+        return _steps(shares, multiplier)
+
+    if not any(share.sampled for share in shares):
+        return replace(study, roster=roster, plan=plan(1))
+    found = _least_noise(plan, study.budget)
+    certified = tuple(
+        replace(step, certified=sampled.certify(step.history(1))) if step.sampled else step for step in found
+    )
+    return replace(study, roster=roster, plan=certified)
 
 
-def _multiplier(share: Share, affordable: Fraction) -> Fraction:
-    """The least multiplier of 6 digits whose `repeats` sums cost at most their share of the affordable mu^2."""
-    squared = share.repeats / (share.share * affordable)
-    unit = Fraction(10) ** (math.floor(math.log10(squared) / 2) + 1 - _DIGITS)
+def _steps(
+    shares: tuple[Share, ...], multiplier: Callable[[Share, int], Fraction | None], times: int = 1
+) -> tuple[Step, ...]:
+    """One step for each share; `times` is how often each is repeated from outside."""
+    return tuple(
+        Step(share.kind, share.repeats, within=_steps(share.within, multiplier, times * share.repeats))
+        if share.within
+        else Step(share.kind, share.repeats, multiplier(share, times * share.repeats), _six_digits(share.rate))
+        for share in shares
+    )
+
+
+def _multiplier(share: Share, repeats: int, affordable: Fraction, fraction: Fraction | int) -> Fraction:
+    """The least multiplier of 6 digits whose sums cost at most their share of the affordable mu^2, times `fraction`."""
+    squared = fraction**2 * repeats / (share.share * affordable)
+    unit = Fraction(10) ** (math.floor(math.log10(squared) / 2) + 1 - sampled.DIGITS)
     digits = math.isqrt(math.ceil(squared / unit**2) - 1) + 1
     return digits * unit
+
+
+def _six_digits(rate: Fraction | None) -> Fraction | None:
+    return None if rate is None else Fraction(f"{float(rate):.{sampled.DIGITS}g}")
+
+
+def _least_noise(plan: Callable[[float], tuple[Step, ...]], budget: Budget) -> tuple[Step, ...]:
+    """The plan with the least noise in its sampled sums, relative to that without sampling, that fits the budget."""
+    wanted = budget.epsilon * (1 - 2 * _CLOSE)  # so that a plan within _CLOSE of it fits
+
+    def over(fraction: float) -> float:  # log of the epsilon of a plan over the wanted one
+        event = Composed(tuple(step.history(1) for step in plan(fraction)))
+        return math.log(sampled.epsilon_of(event, budget.delta) or math.ulp(0)) - math.log(wanted)
+
+    low, high = 0.5, _WITHOUT_GAIN
+    above, below = over(low), over(high)
+    if below > 0:
+        raise NotPossible(
+            f"epsilon {budget.epsilon:g} at delta {budget.delta:g} cannot be reached with these samples: raise the "
+            "engine's `rate` or epsilon, or ask for fewer steps"
+        )
+    while above <= 0:
+        low, high, above, below = low / 2, low, over(low / 2), above
+    trial, excess = high, below
+    while abs(excess) > _CLOSE and high / low > 1 + _CLOSE:
+        # Illinois: secants in logs, where the curve is nearly straight; an end that stays counts for half as much
+        place = above / (above - below) if math.isfinite(above) else 0.5
+        trial = low * (high / low) ** place
+        excess = over(trial)
+        if excess > 0:
+            low, above, below = trial, excess, below / 2
+        else:
+            high, below, above = trial, excess, above / 2
+    return plan(trial if abs(excess) <= _CLOSE else high)

@@ -90,6 +90,8 @@ class Sampled:
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
             raise ValueError("a sampling rate lies above 0 and at most at 1")
+        if self.event.shares != 1:
+            raise ValueError("samples are drawn where a site adds all of the noise itself")
 
 
 @dataclass(frozen=True)

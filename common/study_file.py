@@ -28,6 +28,7 @@ ENGINES = ("autoregressive", "gan")
 _LARGE = 1 << 48
 _FILE_BYTES = 1 << 23
 _DIGITS = 60
+_NONE = "none"
 _DECIMAL = re.compile(rf"[0-9]{{1,30}}(\.[0-9]{{1,{_DIGITS}}})?")
 
 
@@ -78,7 +79,9 @@ def write_study(study: Study) -> str:
         "\n".join(["[[roster]]", entry("name", member.name), entry("capacity", member.capacity)])
         for member in study.roster
     ]
-    parts += ["\n".join(["[[plan]]", *_step_lines(step)]) for step in study.plan]
+    for step in study.plan:
+        parts.append("\n".join(["[[plan]]", *_step_lines(step)]))
+        parts += ["\n".join(["[[plan.within]]", *_step_lines(inner)]) for inner in step.within]
     return "\n\n".join(parts) + "\n"
 
 
@@ -91,9 +94,14 @@ def _study_lines(study: Study) -> list[str]:
     return [entry(key, value) for key, value in values.items() if value is not None]
 
 
-def _step_lines(step: Step) -> list[str]:
-    multiplier = "none" if step.multiplier is None else _decimal(step.multiplier)
-    return [entry("kind", step.kind), entry("repeats", step.repeats), entry("multiplier", multiplier)]
+def _step_lines(step: Step) -> Iterator[str]:
+    yield entry("kind", step.kind)
+    yield entry("repeats", step.repeats)
+    if not step.within:
+        yield entry("multiplier", _NONE if step.multiplier is None else _decimal(step.multiplier))
+    for key, value in (("rate", step.rate), ("certified", step.certified)):
+        if value is not None:
+            yield entry(key, _decimal(value))
 
 
 def _decimal(value: Fraction) -> str:
@@ -103,7 +111,7 @@ def _decimal(value: Fraction) -> str:
         if scaled.denominator == 1:
             whole, part = divmod(scaled.numerator, 10**digits)
             return f"{whole}.{part:0{digits}d}" if digits else str(whole)
-    raise ValueError("a plan's multipliers are finite decimals")
+    raise ValueError("a plan's numbers are finite decimals")
 
 
 def check(study: Study) -> None:
@@ -126,8 +134,19 @@ def check(study: Study) -> None:
         raise InvalidStudy(f"[study] key 'holdout': must lie between 0 and {MAX_HOLDOUT}; 0.2 is usual")
     if study.engine not in ENGINES:
         raise NotPossible(f"[study] key 'engine': {study.engine!r} is not in this version; it has {', '.join(ENGINES)}")
+    _check_run(study)
+
+
+def _check_run(study: Study) -> None:
     if study.trust is Trust.SECURE_SUM and study.budget.colluders < 1:
         raise InvalidStudy("[privacy] key 'colluders': must be at least 1: with 0, one curious site breaks the promise")
+    sites = [member.name for member in study.roster]
+    if len(set(sites)) != len(sites):
+        raise InvalidStudy("[[roster]]: two sites have one name; rename one")
+    if study.trust is not Trust.LOCAL and any(step.within or step.sampled for step in study.plan):
+        raise InvalidStudy('[[plan]]: a site learns by itself, and from samples, only with trust = "local"')
+    if any((step.rate or 0) > 1 for outer in study.plan for step in (outer, *outer.within)):
+        raise InvalidStudy("[[plan]] key 'rate': is a chance, so at most 1")
     sites = [member.name for member in study.roster]
     if len(set(sites)) != len(sites):
         raise InvalidStudy("[[roster]]: two sites have one name; rename one")
@@ -192,10 +211,25 @@ def _roster(source: str, values: Any) -> Iterator[Member]:
 
 def _plan(source: str, values: Any) -> Iterator[Step]:
     for table in _tables(source, "plan", values):
-        kind = table.text("kind")
-        repeats = table.whole("repeats", 1, 1_000_000)
-        written = table.text("multiplier", "none")
-        if written != "none" and (not _DECIMAL.fullmatch(written) or Fraction(written) == 0):
-            raise table.wrong("multiplier", 'must be a positive decimal in quotes, such as "12.5", or "none"')
-        yield Step(kind, repeats, None if written == "none" else Fraction(written))
-        table.done()
+        within = tuple(map(_step, _tables(source, "plan.within", table.take("within"))))
+        yield _step(table, within)
+
+
+def _step(table: TableReader, within: tuple[Step, ...] = ()) -> Step:
+    step = Step(
+        table.text("kind"),
+        table.whole("repeats", 1, 1_000_000),
+        None if within else _fraction(table, "multiplier"),
+        None if within else _fraction(table, "rate"),
+        within,
+        _fraction(table, "certified"),
+    )
+    table.done()
+    return step
+
+
+def _fraction(table: TableReader, key: str) -> Fraction | None:
+    written = table.text(key, _NONE)
+    if written != _NONE and (not _DECIMAL.fullmatch(written) or Fraction(written) == 0):
+        raise table.wrong(key, 'must be a positive decimal in quotes, such as "12.5", or "none"')
+    return None if written == _NONE else Fraction(written)

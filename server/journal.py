@@ -173,4 +173,4 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _spent(study: Study, releases: int) -> str:
     events = performed(study, releases)
-    return "none" if any(step.multiplier is None for step in study.plan) else str(mu_squared(events, View.AGGREGATE))
+    return "none" if any(step.noiseless for step in study.plan) else str(mu_squared(events, View.AGGREGATE))

@@ -176,7 +176,7 @@ def _checked(request: wire.Request, frame: bytes) -> wire.Reply | None:
 
 
 def _spent_note(study: Study, release: int) -> str:
-    if study.plan[0].multiplier is None:
+    if any(step.noiseless for step in study.plan):
         return "NO PRIVACY"
     spent = prices(study, release).aggregate if release else 0.0
     return f"epsilon {spent:.2f} of {study.budget.epsilon:g} spent"
