@@ -1,4 +1,4 @@
-"""Adult at five unlike sites that trust nobody, through simulate() and with real noise, as the benchmark measures it."""
+"""Adult at five unlike sites that trust nobody, through simulate(), with real noise, as the benchmark measures it."""
 
 import pytest
 
