@@ -55,4 +55,9 @@ def compare(
     else:
         print("\n".join([*as_lines(table), f"\nread {out / 'compare.html'}; the same table: compare.md, compare.csv"]))
     if table.failures:
+        print(
+            "studies failed: the same command tries them again where they stopped; delete a study's folder under "
+            f"{out / 'runs'} to begin it anew",
+            file=sys.stderr,
+        )
         raise typer.Exit(_SOME_FAILED)

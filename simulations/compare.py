@@ -8,7 +8,6 @@ finished studies are recognised by their digest and not run again, an interrupte
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress
-from silosynth.common.study import Study, Trust
+from silosynth.common.study import Member, Study, Trust
 from silosynth.common.study_file import read_study
 from silosynth.server.publish import write_json, write_text
 from silosynth.simulations.chosen import check_engine, check_epsilon, check_trust, chosen
@@ -147,7 +146,7 @@ class Comparison:
             cohort = self._repetition.cohort(trust, 0, progress)
             notes += cohort.notes
             for engine in grid.engines:
-                _check_plan(_asked(study, Cell(engine, trust, grid.epsilons[0], 0)), cohort.roster)
+                _check_plan(_asked(study, Cell(engine, trust, max(grid.epsilons), 0)), cohort.roster)
         self.notes = tuple(dict.fromkeys(notes))
         """What a person should know about settings and rows."""
 
@@ -212,10 +211,10 @@ def _asked(study: Study, cell: Cell) -> Study:
     return chosen(study, engine=cell.engine, trust=cell.trust, epsilon=cell.epsilon)[0]
 
 
-def _check_plan(asked: Study, roster: Sequence[Any]) -> None:
-    """Raise InvalidInput for settings that mean nothing. What is only not possible is told in the table."""
+def _check_plan(asked: Study, roster: tuple[Member, ...]) -> None:
+    """Raise InvalidInput for what no budget makes a plan of. What is only not possible is told in the table."""
     try:
-        resolve(asked, tuple(roster))
+        resolve(asked, roster)
     except NotPossible:
         return
 
