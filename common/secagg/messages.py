@@ -29,7 +29,6 @@ from silosynth.common.secagg.faults import Fault, SumRefused
 from silosynth.common.secagg.roster import Agreement
 
 FORMAT: Final = 1
-NONCE_BYTES: Final = 32
 HASH_BYTES: Final = 32
 
 _MAGIC: Final = b"SILO"

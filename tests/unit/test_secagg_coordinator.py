@@ -51,6 +51,8 @@ def test_a_restarted_site_opens_again_until_the_transcript_is_fixed():
     coordinator.open(first.opening)
     coordinator.open(second.opening)
     assert refused(coordinator.open, first.opening) is Fault.OUT_OF_ORDER
+    same_number = site_session(AGREEMENT, 0, session=2, count=11)
+    assert refused(coordinator.open, same_number.opening) is Fault.OUT_OF_ORDER
     for i in range(1, 5):
         coordinator.open(site_session(AGREEMENT, i).opening)
     assert second.opening in coordinator.transcript
