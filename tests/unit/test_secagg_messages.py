@@ -103,6 +103,18 @@ def test_a_signature_for_one_kind_is_none_for_another():
     assert _fault(messages.read_reply, said + signer_of(0).sign(said), AGREEMENT) is Fault.BAD_SIGNATURE
 
 
+@pytest.mark.parametrize("at", [0, 4, 5, 6], ids=["magic", "format", "format", "kind"])
+def test_another_magic_format_or_kind_is_refused(at):
+    bundle = messages.write_bundle(Kind.TRANSCRIPT, [written("opening")] * 3, AGREEMENT)
+    for frame, read in (
+        *((written(name), CASES[name][2]) for name in CASES),
+        (bundle, lambda changed, agreement: messages.read_bundle(Kind.TRANSCRIPT, changed, agreement)),
+    ):
+        changed = frame[:at] + bytes([frame[at] ^ 1]) + frame[at + 1 :]
+        with pytest.raises(MalformedFrame, match="format and kind"):
+            read(changed, AGREEMENT)
+
+
 @pytest.mark.parametrize("change", [{"session": -1}, {"session": 2**64}, {"site": -1}, {"site": 2**16}, {"key": b""}])
 @pytest.mark.parametrize("head", [OPENING.head, Head(-1, bytes(32)), Head(2**64, bytes(32)), Head(1, bytes(31))])
 def test_what_is_out_of_range_is_not_sent(change, head):
