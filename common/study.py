@@ -54,10 +54,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Member:
-    """A site of the roster. `capacity`: public upper bound on the rows it answers with, declared by the site."""
+    """A site of the roster.
+
+    `capacity`: public upper bound on the rows it answers with, declared by the site. `key`: public Ed25519 key of its
+    agent, 64 hex digits; empty where answers are not masked.
+    """
 
     name: str
     capacity: int
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,10 @@ class Study:
     roster: tuple[Member, ...] = ()
     plan: tuple[Step, ...] = ()
     purpose: str = ""
+    threshold: int | None = None
+    """Fewest sites whose answers a masked sum may open for; None: all of them."""
+    attempts: int = 3
+    """Most attempts at one release: a site that drops out costs another one, and each costs its price."""
 
     def __post_init__(self) -> None:
         # one form for each meaning, so that equal studies have equal digests
@@ -129,6 +138,18 @@ class Study:
     def shares(self) -> int:
         """Honest sites that a total's noise is calibrated for: all members less the colluders, or 1 without trust."""
         return len(self.roster) - self.budget.colluders if self.trust is Trust.SECURE_SUM else 1
+
+    @property
+    def masked(self) -> bool:
+        """Whether sites mask their answers, so that only totals open: under secure sums, where all have keys."""
+        return self.trust is Trust.SECURE_SUM and bool(self.roster) and all(member.key for member in self.roster)
+
+    @property
+    def floor(self) -> int:
+        """Fewest honest sites that may share the noise of a sum: `shares`, or less where sites may drop out."""
+        if not self.masked or self.threshold is None:
+            return self.shares
+        return self.threshold - self.budget.colluders
 
     @property
     def releases(self) -> int:

@@ -12,9 +12,11 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
+from silosynth.common import secagg_study
 from silosynth.common.column_file import read_column, write_column
 from silosynth.common.errors import InvalidStudy, NotPossible
 from silosynth.common.schema import Schema
+from silosynth.common.secagg.roster import MAX_MEMBERS
 from silosynth.common.study import FORMAT, Budget, Member, Step, Study, Trust
 from silosynth.common.toml_read import TableReader
 from silosynth.common.toml_text import entry
@@ -25,10 +27,13 @@ MAX_ROWS_PER_UNIT = 5040  # a row weighs floor(HISTOGRAM_GRID / rows of the unit
 ENGINES = ("autoregressive", "gan")
 """The engines of this version."""
 
+MAX_ATTEMPTS = 100
+
 _LARGE = 1 << 48
 _FILE_BYTES = 1 << 23
 _DIGITS = 60
 _NONE = "none"
+_KEY = re.compile(r"[0-9a-f]{64}")
 _DECIMAL = re.compile(rf"[0-9]{{1,30}}(\.[0-9]{{1,{_DIGITS}}})?")
 
 
@@ -71,14 +76,11 @@ def read_study(text: str, *, source: str) -> Study:
 def write_study(study: Study) -> str:
     """The study as TOML. `read_study` gives a study of the same digest back."""
     parts = ["\n".join([f"format = {FORMAT}", "", "[study]", *_study_lines(study)])]
-    parts.append("\n".join(["[privacy]", *(entry(key, value) for key, value in asdict(study.budget).items())]))
+    parts.append("\n".join(["[privacy]", *_privacy_lines(study)]))
     if study.settings:
         parts.append("\n".join(["[engine]", *(entry(key, value) for key, value in study.settings)]))
     parts += [f"[[columns]]\n{write_column(column)}" for column in study.schema.columns]
-    parts += [
-        "\n".join(["[[roster]]", entry("name", member.name), entry("capacity", member.capacity)])
-        for member in study.roster
-    ]
+    parts += ["\n".join(["[[roster]]", *_member_lines(member)]) for member in study.roster]
     for step in study.plan:
         parts.append("\n".join(["[[plan]]", *_step_lines(step)]))
         parts += ["\n".join(["[[plan.within]]", *_step_lines(inner)]) for inner in step.within]
@@ -92,6 +94,18 @@ def _study_lines(study: Study) -> list[str]:
         "max_rows_per_unit": study.max_rows_per_unit,
     }  # fmt: skip
     return [entry(key, value) for key, value in values.items() if value is not None]
+
+
+def _privacy_lines(study: Study) -> list[str]:
+    values = asdict(study.budget) | {"threshold": study.threshold, "attempts": study.attempts}
+    return [entry(key, value) for key, value in values.items() if value is not None]
+
+
+def _member_lines(member: Member) -> Iterator[str]:
+    yield entry("name", member.name)
+    yield entry("capacity", member.capacity)
+    if member.key:
+        yield entry("key", member.key)
 
 
 def _step_lines(step: Step) -> Iterator[str]:
@@ -140,9 +154,8 @@ def check(study: Study) -> None:
 def _check_run(study: Study) -> None:
     if study.trust is Trust.SECURE_SUM and study.budget.colluders < 1:
         raise InvalidStudy("[privacy] key 'colluders': must be at least 1: with 0, one curious site breaks the promise")
-    sites = [member.name for member in study.roster]
-    if len(set(sites)) != len(sites):
-        raise InvalidStudy("[[roster]]: two sites have one name; rename one")
+    if study.trust is Trust.SECURE_SUM and any(member.key for member in study.roster):
+        secagg_study.roster(study)
     if study.trust is not Trust.LOCAL and any(step.within or step.sampled for step in study.plan):
         raise InvalidStudy('[[plan]]: a site learns by itself, and from samples, only with trust = "local"')
     if any((step.rate or 0) > 1 for outer in study.plan for step in (outer, *outer.within)):
@@ -179,6 +192,8 @@ def _study(source: str, tables: dict[str, Any], schema: Schema) -> Study:
         rows=table.optional_whole("rows", 1, _LARGE),
         max_rows_per_unit=table.whole("max_rows_per_unit", 1, MAX_ROWS_PER_UNIT, default=64),
         settings=tuple(_settings(source, tables["engine"] or {})),
+        threshold=privacy.optional_whole("threshold", 1, MAX_MEMBERS),
+        attempts=privacy.whole("attempts", 1, MAX_ATTEMPTS, default=Study.attempts),
         roster=tuple(_roster(source, tables["roster"])),
         plan=tuple(_plan(source, tables["plan"])),
         purpose=table.text("purpose", ""),
@@ -205,7 +220,10 @@ def _roster(source: str, values: Any) -> Iterator[Member]:
         name = table.text("name")
         if not name.strip() or not name.isprintable():
             raise table.wrong("name", "must be a short text without control characters")
-        yield Member(name, table.whole("capacity", 1, _LARGE))
+        key = table.text("key", "")
+        if key and not _KEY.fullmatch(key):
+            raise table.wrong("key", "must be the 64 hex digits of a site's public key, as the site shows it")
+        yield Member(name, table.whole("capacity", 1, _LARGE), key)
         table.done()
 
 

@@ -13,15 +13,19 @@ from silosynth.common.study import Study
 
 
 class TaskCodec(NamedTuple):
-    """An engine's tasks, to and from the wire. `put_together` raises MalformedFrame on what is not a task."""
+    """An engine's tasks, to and from the wire, and the length of a task's answer.
+
+    `put_together` raises MalformedFrame on what is not a task.
+    """
 
     take_apart: Callable[[Any], Parts]
     put_together: Callable[[Study, Parts], Any]
+    answer_size: Callable[[Study, Any], int]
 
 
 CODECS: Final[Mapping[str, TaskCodec]] = {
-    "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together),
-    "gan": TaskCodec(gan.take_apart, gan.put_together),
+    "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together, autoregressive.answer_size),
+    "gan": TaskCodec(gan.take_apart, gan.put_together, gan.answer_size),
 }
 
 SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {

@@ -37,6 +37,9 @@ _HEAD: Final = struct.Struct("<Q32s")
 _SESSION: Final = struct.Struct("<Q")
 _SIGNATURE_BYTES: Final = 64
 
+REPLY_BYTES: Final = _TOP.size + 2 * HASH_BYTES + _SIGNATURE_BYTES
+"""Of every reply's frame."""
+
 
 class Kind(IntEnum):
     """Of message. 1 and 2 are those of common/wire.py."""

@@ -108,6 +108,7 @@ class SiteSession:
     def __init__(self, seat: Seat, secrets: Secrets, number: int, head: Head) -> None:
         """`number`: of this session; `head`: of this site's ledger, its tranche reserved."""
         self._seat = seat
+        self.number: Final = number
         self._private: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(secrets.key)
         self._noise = Ratchet(secrets.noise, seat.agreement.releases)
         public = self._private.public_key().public_bytes_raw()
@@ -120,6 +121,11 @@ class SiteSession:
         self._doubted: int | None = None
         self._confirmed = False
         self._last = _BEFORE
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether it has its one transcript, or is closed: another one needs another session."""
+        return self._private is None
 
     def join(self, transcript: bytes, known: Mapping[int, Head]) -> Joined:
         """Check all openings and agree on keys. The same transcript again gives the same answer.

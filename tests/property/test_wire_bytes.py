@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from silosynth.common import wire
 from silosynth.common.engine import Parts
 from silosynth.common.errors import MalformedFrame
+from silosynth.common.secagg.messages import Masked
 
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 nonces = st.binary(min_size=16, max_size=16)
@@ -24,11 +25,19 @@ parts = st.builds(
         lambda v: np.array(v, dtype=np.float32)
     ),
 )
-requests = st.builds(wire.Request, digests, numbers, numbers, nonces, parts)
+members = st.sets(st.integers(0, 255), max_size=9).map(lambda chosen: tuple(sorted(chosen)))
+requests = st.builds(wire.Request, digests, numbers, numbers, nonces, parts, members)
 vectors = st.lists(wholes, max_size=9).map(lambda v: np.array(v, dtype=np.int64))
-bodies = st.one_of(st.tuples(vectors, st.none()), st.tuples(st.none(), words))
+masked = st.builds(Masked, st.binary(max_size=300), st.binary(max_size=300))
+bodies = st.one_of(
+    st.tuples(vectors, st.none(), st.none()),
+    st.tuples(st.none(), words, st.none()),
+    st.tuples(st.none(), st.none(), masked),
+)
 replies = st.builds(
-    lambda study, release, attempt, nonce, body, receipt: wire.Reply(study, release, attempt, nonce, *body, receipt),
+    lambda study, release, attempt, nonce, body, receipt: wire.Reply(
+        study, release, attempt, nonce, *body[:2], receipt, body[2]
+    ),
     digests, numbers, numbers, nonces, bodies, words,
 )  # fmt: skip
 
@@ -48,14 +57,33 @@ def test_replies_round_trip(reply):
     again = wire.decode_reply(frame)
     assert wire.encode_reply(again) == frame
     assert (again.vector is None) == (reply.vector is None)
+    assert again.masked == reply.masked
+
+
+phases = st.sampled_from(list(wire.Phase))
+answers = st.one_of(st.tuples(st.binary(max_size=300), st.none()), st.tuples(st.none(), words))
+
+
+@settings(deadline=None)
+@given(digests, phases, nonces, st.binary(max_size=300), answers)
+def test_sessions_round_trip(study, phase, nonce, frame, answer):
+    request = wire.SessionRequest(study, phase, nonce, frame)
+    assert wire.decode_session_request(wire.encode_session_request(request)) == request
+    reply = wire.SessionReply(study, phase, nonce, *answer)
+    assert wire.decode_session_reply(wire.encode_session_reply(reply)) == reply
+
+
+_KINDS = st.sampled_from([b"\x01", b"\x02", b"\x08", b"\x09"])
+_FRAMES = st.builds(lambda kind, tail: b"SILO\x02\x00" + kind + tail, _KINDS, st.binary(max_size=120))
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.one_of(st.binary(max_size=200), st.binary(max_size=120).map(lambda tail: b"SILO\x01\x00\x01" + tail)))
+@given(st.one_of(st.binary(max_size=200), _FRAMES))
 def test_no_bytes_do_harm(frame):
     """Only MalformedFrame, and never much more memory than the frame itself."""
     tracemalloc.start()
-    for decode in (wire.decode_request, wire.decode_reply):
+    decoders = (wire.decode_request, wire.decode_reply, wire.decode_session_request, wire.decode_session_reply)
+    for decode in decoders:
         with contextlib.suppress(MalformedFrame):
             decode(frame)
     peak = tracemalloc.get_traced_memory()[1]

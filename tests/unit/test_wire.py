@@ -11,6 +11,7 @@ import pytest
 from silosynth.common import wire
 from silosynth.common.engine import Parts
 from silosynth.common.errors import MalformedFrame
+from silosynth.common.secagg.messages import Masked
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "wire.json").read_text())
 NONCE = bytes(range(16))
@@ -18,7 +19,7 @@ NONCE = bytes(range(16))
 
 def request(**changes):
     parts = Parts("gradient", ((1, -2), (), (2**63 - 1,)), np.array([0.5, -1.25, 3e-38], dtype=np.float32))
-    return dataclasses.replace(wire.Request("ab" * 32, 7, 1, NONCE, parts), **changes)
+    return dataclasses.replace(wire.Request("ab" * 32, 7, 1, NONCE, parts, (0, 2, 255)), **changes)
 
 
 def answer(**changes):
@@ -27,14 +28,29 @@ def answer(**changes):
 
 
 REFUSAL = answer(vector=None, refusal="out of order")
+MASKED = answer(vector=None, masked=Masked(b"header", b"payload"))
+JOIN = wire.SessionRequest("ab" * 32, wire.Phase.JOIN, NONCE, b"transcript")
+JOINED = wire.SessionReply("ab" * 32, wire.Phase.JOIN, NONCE, b"acknowledgement")
+NOT_JOINED = wire.SessionReply("ab" * 32, wire.Phase.JOIN, NONCE, None, "out of order")
+CODERS = {
+    wire.Request: wire.encode_request,
+    wire.Reply: wire.encode_reply,
+    wire.SessionRequest: wire.encode_session_request,
+    wire.SessionReply: wire.encode_session_reply,
+}
 
 
 def test_golden_vectors():
-    """Format 1 never changes: these bytes were written once and must decode and encode for ever."""
+    """Format 2 never changes: these bytes were written once and must decode and encode for ever."""
     assert wire.encode_request(request()).hex() == VECTORS["request"]
     assert request().context.hex() == VECTORS["context"]
+    assert request().task.hex() == VECTORS["task"]
     assert wire.encode_reply(answer()).hex() == VECTORS["answer"]
     assert wire.encode_reply(REFUSAL).hex() == VECTORS["refusal"]
+    assert wire.encode_reply(MASKED).hex() == VECTORS["masked"]
+    assert wire.encode_session_request(JOIN).hex() == VECTORS["join"]
+    assert wire.encode_session_reply(JOINED).hex() == VECTORS["joined"]
+    assert wire.encode_session_reply(NOT_JOINED).hex() == VECTORS["not joined"]
 
 
 def test_round_trips_are_exact():
@@ -47,6 +63,12 @@ def test_round_trips_are_exact():
     assert (reply.refusal, reply.receipt) == (None, "ef" * 32)
     refusal = wire.decode_reply(wire.encode_reply(REFUSAL))
     assert (refusal.vector, refusal.refusal) == (None, "out of order")
+    masked = wire.decode_reply(wire.encode_reply(MASKED))
+    assert (masked.vector, masked.refusal, masked.masked) == (None, None, (b"header", b"payload"))
+    assert back.members == (0, 2, 255)
+    for message, decode in ((JOIN, wire.decode_session_request), (JOINED, wire.decode_session_reply)):
+        assert decode(CODERS[type(message)](message)) == message
+    assert wire.decode_session_reply(wire.encode_session_reply(NOT_JOINED)) == NOT_JOINED
 
 
 def test_the_context_binds_everything_but_the_nonce():
@@ -57,11 +79,21 @@ def test_the_context_binds_everything_but_the_nonce():
         request(study="ac" * 32),
         request(release=8),
         request(attempt=2),
+        request(members=(0, 2)),
+        request(members=()),
         request(parts=dataclasses.replace(parts, kind="pairs")),
         request(parts=dataclasses.replace(parts, lists=((1,), (-2,), (2**63 - 1,)))),
         request(parts=dataclasses.replace(parts, tensor=parts.tensor[:2])),
     ]
-    assert len({same.context, *(other.context for other in others)}) == 7
+    assert len({same.context, *(other.context for other in others)}) == 9
+
+
+def test_the_task_is_what_round_and_study_do_not_say():
+    parts = request().parts
+    for same in (request(study="ac" * 32), request(release=8), request(attempt=2), request(members=())):
+        assert same.task == request().task
+    assert request(parts=dataclasses.replace(parts, kind="pairs")).task != request().task
+    assert request(parts=dataclasses.replace(parts, tensor=parts.tensor[:2])).task != request().task
 
 
 def test_every_truncation_and_every_extension_is_refused():
@@ -82,22 +114,25 @@ def test_every_flipped_bit_is_refused_or_is_another_message():
                 again = decode(bytes(changed))
             except MalformedFrame:
                 continue
-            encode = wire.encode_request if isinstance(again, wire.Request) else wire.encode_reply
-            assert encode(again) == bytes(changed)  # one encoding a value: so it is not the value we had
+            assert CODERS[type(again)](again) == bytes(changed)  # one encoding a value: so it is not the value we had
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        struct.pack("<4sHB", b"SILX", 1, 1),
-        struct.pack("<4sHB", b"SILO", 2, 1),
-        struct.pack("<4sHB", b"SILO", 1, 2),
-        struct.pack("<4sHB", b"SILO", 1, 3),
+        struct.pack("<4sHB", b"SILX", 2, 1),
+        struct.pack("<4sHB", b"SILO", 1, 1),
+        struct.pack("<4sHB", b"SILO", 2, 2),
+        struct.pack("<4sHB", b"SILO", 2, 3),
     ],
 )
 def test_another_magic_format_or_type_is_refused(head):
     with pytest.raises(MalformedFrame, match="format and type"):
         wire.decode_request(head + wire.encode_request(request())[7:])
+    for frame, decode in _frames():
+        if frame[:7] != head:
+            with pytest.raises(MalformedFrame, match="format and type"):
+                decode(head + frame[7:])
 
 
 def test_lengths_are_checked_before_anything_is_allocated():
@@ -107,6 +142,11 @@ def test_lengths_are_checked_before_anything_is_allocated():
         wire.decode_reply(claims)
     with pytest.raises(MalformedFrame, match="over its limit"):
         wire.decode_reply(frame[:-4] + struct.pack("<I", wire.LIMITS.vector_values + 1))
+    frame = wire.encode_session_request(dataclasses.replace(JOIN, frame=b""))
+    with pytest.raises(MalformedFrame, match="ends early"):
+        wire.decode_session_request(frame[:-4] + struct.pack("<I", wire.LIMITS.session_bytes))
+    with pytest.raises(MalformedFrame, match="over its limit"):
+        wire.decode_session_request(frame[:-4] + struct.pack("<I", wire.LIMITS.session_bytes + 1))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +156,10 @@ def test_lengths_are_checked_before_anything_is_allocated():
         request(study="ab" * 31),
         request(nonce=b"short"),
         request(release=-1),
+        request(members=(1, 1)),
+        request(members=(2, 1)),
+        request(members=(-1,)),
+        request(members=(256,)),
         request(attempt=2**32),
         request(parts=Parts("with\nline")),
         request(parts=Parts("é")),
@@ -137,6 +181,9 @@ def test_what_is_out_of_range_is_not_sent(wrong):
     [
         answer(refusal="both"),
         answer(vector=None),
+        answer(masked=MASKED.masked),
+        dataclasses.replace(REFUSAL, masked=MASKED.masked),
+        dataclasses.replace(MASKED, masked=Masked(bytes(wire.LIMITS.header_bytes + 1), b"")),
         answer(vector=np.zeros(3)),
         answer(vector=np.zeros(3, dtype=np.int32)),
         answer(receipt="x" * 129),
@@ -145,6 +192,32 @@ def test_what_is_out_of_range_is_not_sent(wrong):
 def test_a_reply_is_an_answer_or_a_refusal(wrong):
     with pytest.raises(MalformedFrame):
         wire.encode_reply(wrong)
+
+
+def test_a_sessions_messages_are_checked_before_they_are_sent():
+    for wrong in (
+        dataclasses.replace(JOIN, study="ab"),
+        dataclasses.replace(JOIN, nonce=b""),
+        dataclasses.replace(JOIN, frame=bytes(wire.LIMITS.session_bytes + 1)),
+        dataclasses.replace(JOINED, refusal="both"),
+        dataclasses.replace(JOINED, frame=None),
+    ):
+        with pytest.raises(MalformedFrame):
+            CODERS[type(wrong)](wrong)
+
+
+@pytest.mark.parametrize("phase", [0, 4, 255])
+def test_a_session_has_three_phases(phase):
+    frame = bytearray(wire.encode_session_request(JOIN))
+    frame[39] = phase
+    with pytest.raises(MalformedFrame, match="phase"):
+        wire.decode_session_request(bytes(frame))
+
+
+def test_members_out_of_order_are_not_read():
+    frame = wire.encode_request(request())
+    with pytest.raises(MalformedFrame, match="rising"):
+        wire.decode_request(frame.replace(struct.pack("<4H", 3, 0, 2, 255), struct.pack("<4H", 3, 2, 0, 255)))
 
 
 def test_a_tensor_that_is_not_finite_is_not_read():
@@ -157,3 +230,7 @@ def _frames():
     yield wire.encode_request(request()), wire.decode_request
     yield wire.encode_reply(answer()), wire.decode_reply
     yield wire.encode_reply(REFUSAL), wire.decode_reply
+    yield wire.encode_reply(MASKED), wire.decode_reply
+    yield wire.encode_session_request(JOIN), wire.decode_session_request
+    yield wire.encode_session_reply(JOINED), wire.decode_session_reply
+    yield wire.encode_session_reply(NOT_JOINED), wire.decode_session_reply
