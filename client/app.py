@@ -20,14 +20,18 @@ _FRAME = "frame"
 def client_app(site_of: Callable[[Context], Site]) -> ClientApp:
     """A ClientApp whose node is the site that `site_of` finds for its context.
 
-    `query.name` answers with the site's public name; `query` carries one request frame in and one reply frame out.
-    Where even that fails, an empty frame goes back and the story stays in the site's own log.
+    `query.name` answers with the site's public name; `query` carries one request frame in and one reply frame out,
+    `query.session` one frame of a session of secure sums each way. Where even that fails, an empty frame goes back and the story stays in the site's own log.
     """
     app = ClientApp()
 
     @app.query("name")
     def name(message: Message, context: Context) -> Message:
         return _reply(message, lambda: site_of(context).name.encode("ascii"))
+
+    @app.query("session")
+    def session(message: Message, context: Context) -> Message:
+        return _reply(message, lambda: site_of(context).session_frame(_frame_of(message.content)))
 
     @app.query()
     def answer(message: Message, context: Context) -> Message:

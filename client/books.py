@@ -6,14 +6,35 @@ Rules, each named where it is checked:
   B3  a (release, attempt) is reserved once, for one request; the same request again finds its reservation;
   B4  what is reserved is what was planned;
   B5  only the newest reservation can be committed, once;
-  B6  no more certified histories are paid for than delta has room for, in all studies together (sampled.py).
+  B6  no more certified histories are paid for than delta has room for, in all studies together (sampled.py);
+  B7  a release has at most as many attempts as the study says, counted from 0;
+  B8  masked sums are answered in sessions, plain ones outside; sites may drop out and come back, so that a release of
+      masked sums may be left out, but none is begun after a later one;
+  B9  session numbers rise over the whole ledger. What the plan paid for may be spent in one session, or in several of
+      which each was closed by the process that opened the next. Any other session pays for all releases that are left
+      once more: what was spent in the one before may have been forgotten, if the file was restored. So nothing is
+      credited either to a study that had a session;
+  B10 a barred ledger goes on with no study until a person has freed it.
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from silosynth.client.entries import Committed, Declined, Entry, Opened, Planned, Receipted, Record, Reserved, Voided
+from silosynth.client.entries import (
+    Barred,
+    Committed,
+    Declined,
+    Entry,
+    Freed,
+    Opened,
+    Planned,
+    Receipted,
+    Record,
+    Reserved,
+    Sessioned,
+    Voided,
+)
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.errors import Tampered
 from silosynth.common.privacy import Event, Unpriced, View, mu_squared
@@ -79,6 +100,8 @@ class Account:
     newest: Reserved | None = None
     answer: Answer | None = None
     closed: bool = False
+    session: int = 0
+    """Number of its newest session, 0 before the first."""
 
     @property
     def is_answered(self) -> bool:
@@ -99,9 +122,17 @@ class Books:
     lifetime: Price = field(default_factory=Price)
     accounts: dict[str, Account] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
+    sessions: int = 0
+    barred: bool = False
+
+    def check_not_barred(self) -> None:
+        """Raise Refused where the ledger is barred (B10)."""
+        if self.barred:
+            raise Refused(Reason.ROLLED_BACK)
 
     def account(self, study: str) -> Account:
-        """The open page of a study. Raises Refused where there is none (B1)."""
+        """The open page of a study. Raises Refused where there is none (B1, B10)."""
+        self.check_not_barred()
         account = self.accounts.get(study)
         if account is None:
             raise Refused(Reason.NOT_APPROVED)
@@ -109,13 +140,18 @@ class Books:
             raise Refused(Reason.STUDY_CLOSED)
         return account
 
-    def charge(self, wanted: Planned | Reserved) -> Price:
-        """What an entry costs: a plan all of its releases; a reservation nothing more, but for a retry."""
-        if isinstance(wanted, Planned):
-            return price(wanted.event()) + Price(noiseless=not wanted.private)
-        return price(wanted.event) if wanted.attempt else FREE
+    def charge(self, wanted: Planned | Reserved | Sessioned) -> Price:
+        """What an entry costs: a plan all of its releases; a reservation nothing more, but for a retry; and see B9."""
+        match wanted:
+            case Planned():
+                return price(wanted.event()) + Price(noiseless=not wanted.private)
+            case Reserved():
+                return price(wanted.event) if wanted.attempt else FREE
+            case Sessioned(study, _, closed):
+                account = self.account(study)
+                return FREE if account.session == closed else account.unreserved
 
-    def after(self, wanted: Planned | Reserved) -> Spending:
+    def after(self, wanted: Planned | Reserved | Sessioned) -> Spending:
         """What will have been spent if `wanted` is written."""
         cost = self.charge(wanted)
         account = self.accounts.get(wanted.study)
@@ -123,6 +159,7 @@ class Books:
 
     def is_planned(self, wanted: Planned) -> bool:
         """Whether a plan is paid for already. Raises Refused where it cannot be: its study was closed (B1), or (B6)."""
+        self.check_not_barred()
         account = self.accounts.get(wanted.study)
         if account is None:
             plans = [known.plan for known in self.accounts.values()]
@@ -138,15 +175,21 @@ class Books:
     def is_reserved(self, wanted: Reserved) -> bool:
         """Whether a reservation stands already. Raises Refused where it cannot be made."""
         account = self.account(wanted.study)
-        step = account.plan.step_of(wanted.release)
-        if step is None or step.event != wanted.event:
+        plan, masked = account.plan, account.plan.floor is not None
+        if not plan.allows(wanted.release, wanted.event):
             raise Refused(Reason.OUT_OF_PLAN)  # B4
+        if not 0 <= wanted.attempt < plan.attempts:
+            raise Refused(Reason.TOO_MANY_ATTEMPTS)  # B7
+        if bool(wanted.session) != masked or masked > account.session:
+            raise Refused(Reason.NO_SESSION)  # B8
         newest = account.newest
         if newest is not None and (newest.release, newest.attempt) == (wanted.release, wanted.attempt):
             if newest != wanted:
                 raise Refused(Reason.ANSWERED_DIFFERENTLY)  # B3
             return True
-        if newest is None:
+        if masked and (newest is None or wanted.release > newest.release):
+            in_order = True  # B8
+        elif newest is None:
             in_order = wanted.release == 0
         elif wanted.release == newest.release:
             in_order = wanted.attempt > newest.attempt
@@ -157,6 +200,13 @@ class Books:
         if not in_order:
             raise Refused(Reason.OUT_OF_ORDER)  # B2
         return False
+
+    def next_session(self, study: str, closed: int) -> Sessioned:
+        """The entry that a session of a study begins with (B9). Raises Refused where there can be none."""
+        if self.account(study).plan.floor is None:
+            raise Refused(Reason.BAD_SESSION)  # B8
+        newest = self.account(study).session
+        return Sessioned(study, self.sessions + 1, closed if closed == newest else 0)
 
     def reserved(self, study: str, release: int, attempt: int) -> Reserved:
         """The reservation that an answer belongs to. Raises Refused where it is not the newest of its study (B5)."""
@@ -175,16 +225,19 @@ class Books:
             raise Tampered(f"ledger entry {entry.seq} cannot follow the entries before it")
         self.seq = entry.seq
 
-    def _fold(self, record: Record, receipt: str) -> bool:
+    def _fold(self, record: Record, receipt: str) -> bool:  # noqa: PLR0911  # one return a kind
         match record:
             case Opened() | Receipted():
+                return True
+            case Barred() | Freed():
+                self.barred = isinstance(record, Barred)
                 return True
             case Declined(study):
                 self.refusals[study] = self.refusals.get(study, 0) + 1
                 return True
             case Voided(study):
                 account = self.account(study)
-                credit = account.unreserved
+                credit = FREE if account.session else account.unreserved  # B9
                 self.lifetime = self.lifetime.less(credit)
                 self.accounts[study] = replace(account, spent=account.spent.less(credit), closed=True)
                 return True
@@ -193,6 +246,12 @@ class Books:
                 spending = self.after(record)
                 self.lifetime = spending.lifetime
                 self.accounts[study] = Account(record, spending.study)
+                return fits
+            case Sessioned(study, number, closed):
+                fits = record == self.next_session(study, closed)
+                spending = self.after(record)
+                self.lifetime, self.sessions = spending.lifetime, number
+                self.accounts[study] = replace(self.accounts[study], spent=spending.study, session=number)
                 return fits
             case Reserved(study):
                 fits = not self.is_reserved(record)

@@ -8,24 +8,23 @@ known is Tampered, not skipped, because its price would be missing from the sum.
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from silosynth.client.event_json import event_from_json, event_to_json, from_ratio, ratio
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import Tampered
-from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled
+from silosynth.common.privacy import Certified, Composed, Event, Gaussian, Repeated
 
 if TYPE_CHECKING:
     from silosynth.common.study import Study  # a ledger is shown without what a schema needs
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 ROOT: Final = bytes(32)
 """The hash before the first entry."""
 
 _DOMAIN: Final = f"silosynth/ledger/{FORMAT}\n".encode()
-_RATIO: Final = re.compile(r"([1-9][0-9]*)/([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Planned:
     """A study was approved; all of its releases are paid for.
 
     `delta` is a decimal string; `private` is false where the noise is a simulation's, which somebody can predict.
+    `attempts`: most attempts at a release. `floor`: fewest honest sites in a masked sum; None where sums are plain.
     """
 
     study: str
@@ -70,6 +70,8 @@ class Planned:
     delta: str
     private: bool
     steps: tuple[PlannedStep, ...]
+    attempts: int = 3
+    floor: int | None = None
 
     @classmethod
     def of(cls, study: "Study", *, private: bool) -> "Planned":
@@ -82,6 +84,8 @@ class Planned:
             tuple(
                 PlannedStep(step.kind, step.repeats, step.event(study.shares), step.certified) for step in study.plan
             ),
+            study.attempts,
+            study.floor if study.masked else None,
         )
 
     @property
@@ -106,16 +110,34 @@ class Planned:
             release -= step.repeats
         return None
 
+    def allows(self, release: int, event: Event) -> bool:
+        """Whether a release may be this event: the planned one, or, masked, the same noise shared by fewer sites.
+
+        Those are dearer neither against totals nor, as each adds more noise, against all others.
+        """
+        step = self.step_of(release)
+        if step is None or self.floor is None:
+            return step is not None and step.event == event
+        match step.event, event:
+            case Gaussian(planned, most), Gaussian(multiplier, shares):
+                return multiplier == planned and self.floor <= shares <= most
+            case planned_event, _:
+                return planned_event == event
+
 
 @dataclass(frozen=True)
 class Reserved:
-    """A release is about to be computed. `context`: the request's hash in hex. Attempt 0 is in the plan's price."""
+    """A release is about to be computed. `context`: the request's hash in hex. Attempt 0 is in the plan's price.
+
+    `session`: what the round is called in its session of secure sums, in hex; empty where sums are plain.
+    """
 
     study: str
     release: int
     attempt: int
     context: str
     event: Event
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,37 @@ class Receipted:
     shown: str
 
 
-Record: TypeAlias = Opened | Planned | Reserved | Committed | Declined | Voided | Receipted
+@dataclass(frozen=True)
+class Sessioned:
+    """A session of secure sums is about to be opened. `number` rises over the whole ledger, from 1.
+
+    `closed`: the study's session before, if the process that opens this one had held and closed it; 0 if not.
+    """
+
+    study: str
+    number: int
+    closed: int
+
+
+@dataclass(frozen=True)
+class Barred:
+    """Another member has seen entries that are not in this ledger, which was restored or copied: nothing is answered.
+
+    `witness`: its place on the study's roster.
+    """
+
+    study: str
+    witness: int
+
+
+@dataclass(frozen=True)
+class Freed:
+    """A person has looked at why the ledger was barred, and answers for it."""
+
+    study: str
+
+
+Record: TypeAlias = Opened | Planned | Reserved | Committed | Declined | Voided | Receipted | Sessioned | Barred | Freed
 
 
 @dataclass(frozen=True)
@@ -191,16 +243,16 @@ def read(seq: int, body: str, digest: bytes) -> Entry:
     return Entry(seq, at, record, digest.hex())
 
 
-def _raw(record: Record) -> dict[str, Any]:  # noqa: PLR0911  # one return a kind
+def _raw(record: Record) -> dict[str, Any]:  # noqa: C901, PLR0911  # one return a kind
     match record:
         case Opened(ledger):
             return {"kind": "open", "ledger": ledger}
-        case Planned(study, name, delta, private, steps):
+        case Planned(study, name, delta, private, steps, attempts, floor):
             rows = [_step_row(step) for step in steps]
             about = {"study": study, "name": name, "delta": delta, "private": private}
-            return about | {"kind": "plan", "steps": rows}
-        case Reserved(study, release, attempt, context, event):
-            place = {"study": study, "release": release, "attempt": attempt}
+            return about | {"kind": "plan", "steps": rows, "attempts": attempts, "floor": floor}
+        case Reserved(study, release, attempt, context, event, session):
+            place = {"study": study, "release": release, "attempt": attempt, "session": session}
             return place | {"kind": "reserve", "context": context, "event": event_to_json(event)}
         case Committed(study, release, attempt, payload, octets, size):
             place = {"study": study, "release": release, "attempt": attempt}
@@ -211,9 +263,15 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: PLR0911  # one return a kin
             return {"kind": "void", "study": study}
         case Receipted(study, shown):
             return {"kind": "receipt", "study": study, "shown": shown}
+        case Sessioned(study, number, closed):
+            return {"kind": "session", "study": study, "number": number, "closed": closed}
+        case Barred(study, witness):
+            return {"kind": "lock", "study": study, "witness": witness}
+        case Freed(study):
+            return {"kind": "unlock", "study": study}
 
 
-def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
+def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
     match raw:
         case {"kind": "open", "ledger": str(ledger)}:
             return Opened(ledger)
@@ -224,8 +282,10 @@ def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
             "delta": str(delta),
             "private": bool(private),
             "steps": list(rows),
+            "attempts": int(attempts),
+            "floor": int() | None as floor,
         }:
-            return Planned(study, name, delta, private, tuple(_step(row) for row in rows))
+            return Planned(study, name, delta, private, tuple(_step(row) for row in rows), attempts, floor)
         case {
             "kind": "reserve",
             "study": str(study),
@@ -233,8 +293,9 @@ def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
             "attempt": int(attempt),
             "context": str(context),
             "event": event,
+            "session": str(session),
         }:
-            return Reserved(study, release, attempt, context, event_from_json(event))
+            return Reserved(study, release, attempt, context, event_from_json(event), session)
         case {
             "kind": "commit",
             "study": str(study),
@@ -251,13 +312,19 @@ def _record(raw: object) -> Record:  # noqa: PLR0911  # one return a kind
             return Voided(study)
         case {"kind": "receipt", "study": str(study), "shown": str(shown)}:
             return Receipted(study, shown)
+        case {"kind": "session", "study": str(study), "number": int(number), "closed": int(closed)}:
+            return Sessioned(study, number, closed)
+        case {"kind": "lock", "study": str(study), "witness": int(witness)}:
+            return Barred(study, witness)
+        case {"kind": "unlock", "study": str(study)}:
+            return Freed(study)
         case _:
             raise ValueError("not a record")
 
 
 def _step_row(step: PlannedStep) -> list[Any]:
     row: list[Any] = [step.kind, step.repeats, event_to_json(step.event)]
-    return row if step.certified is None else [*row, _ratio(step.certified)]
+    return row if step.certified is None else [*row, ratio(step.certified)]
 
 
 def _step(row: object) -> PlannedStep:
@@ -265,55 +332,6 @@ def _step(row: object) -> PlannedStep:
         case [str(kind), int(repeats), event] if repeats > 0:
             return PlannedStep(kind, repeats, event_from_json(event))
         case [str(kind), int(repeats), event, str(certified)] if repeats > 0:
-            return PlannedStep(kind, repeats, event_from_json(event), _from_ratio(certified))
+            return PlannedStep(kind, repeats, event_from_json(event), from_ratio(certified))
         case _:
             raise ValueError("not a planned step")
-
-
-def _ratio(value: Fraction) -> str:
-    return f"{value.numerator}/{value.denominator}"
-
-
-def _from_ratio(text: str) -> Fraction:
-    found = _RATIO.fullmatch(text)
-    if not found:
-        raise ValueError("not a ratio of positive integers")
-    return Fraction(int(found[1]), int(found[2]))
-
-
-def event_to_json(event: Event) -> dict[str, Any]:
-    """An event as JSON values: a fraction is the ratio "numerator/denominator" in lowest terms."""
-    match event:
-        case Gaussian(multiplier, shares):
-            return {"event": "gaussian", "multiplier": _ratio(multiplier), "shares": shares}
-        case NoPrivacy():
-            return {"event": "no-privacy"}
-        case Repeated(count, inner):
-            return {"event": "repeated", "count": count, "of": event_to_json(inner)}
-        case Composed(events):
-            return {"event": "composed", "of": [event_to_json(inner) for inner in events]}
-        case Sampled(rate, inner):
-            return {"event": "sampled", "rate": _ratio(rate), "of": event_to_json(inner)}
-        case Certified(inner, mu_squared):
-            return {"event": "certified", "mu_squared": _ratio(mu_squared), "of": event_to_json(inner)}
-
-
-def event_from_json(raw: object) -> Event:
-    """The event that `event_to_json` wrote. Raises ValueError for anything else."""
-    match raw:
-        case {"event": "gaussian", "multiplier": str(ratio), "shares": int(shares)}:
-            return Gaussian(_from_ratio(ratio), shares)
-        case {"event": "no-privacy"}:
-            return NoPrivacy()
-        case {"event": "repeated", "count": int(count), "of": inner}:
-            return Repeated(count, event_from_json(inner))
-        case {"event": "composed", "of": list(events)}:
-            return Composed(tuple(event_from_json(inner) for inner in events))
-        case {"event": "sampled", "rate": str(rate), "of": inner} if isinstance(
-            event := event_from_json(inner), Gaussian
-        ):
-            return Sampled(_from_ratio(rate), event)
-        case {"event": "certified", "mu_squared": str(ratio), "of": inner}:
-            return Certified(event_from_json(inner), _from_ratio(ratio))
-        case _:
-            raise ValueError("not an event")

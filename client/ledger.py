@@ -6,7 +6,9 @@ is sent. Check and append happen under one lock of the database, so neither two 
 a cap. What this process knows, it knows from disk: before anything else it reads what was appended since, its own
 entries included. A process that dies anywhere loses no charge, doubles none, and has sent nothing uncommitted.
 
-The chain shows edits. It cannot show that the whole file was replaced by an older one: only receipts elsewhere can.
+The chain shows edits. It cannot show that the whole file was replaced by an older one: only what others have seen of it
+can. So each session of secure sums publishes its head, and here is kept, outside the chain, the highest head ever seen
+of every other member.
 
 For the command line: `listing(path)` gives the verified entries of a ledger that may be in use.
 """
@@ -17,7 +19,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,9 +30,11 @@ from typing import Final
 from silosynth.client.books import Books, Spending
 from silosynth.client.entries import (
     ROOT,
+    Barred,
     Committed,
     Declined,
     Entry,
+    Freed,
     Opened,
     Planned,
     Receipted,
@@ -44,6 +48,7 @@ from silosynth.client.entries import (
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import InvalidInput, Tampered
 from silosynth.common.privacy import View
+from silosynth.common.secagg.messages import NOTHING, Head
 
 # SQLite's own wait for a busy file ends in polling every 100 ms: a process that writes in a tight loop then starves one
 # that opens the ledger. Polled every two milliseconds, it gets its turn after some of the other's transactions.
@@ -59,12 +64,15 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS outbox (
     study TEXT PRIMARY KEY, release INTEGER NOT NULL, attempt INTEGER NOT NULL, payload BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS heads (member BLOB PRIMARY KEY, count INTEGER NOT NULL, hash BLOB NOT NULL);
 """
 _GUARDS: Final = """
 CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
     json_extract(body, '$.kind'), json_extract(body, '$.study'),
     coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0)
 ) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void');
+CREATE UNIQUE INDEX IF NOT EXISTS numbered ON entries (json_extract(body, '$.number'))
+    WHERE json_extract(body, '$.kind') = 'session';
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries
@@ -77,10 +85,11 @@ Check = Callable[[Spending], None]
 
 @dataclass(frozen=True)
 class Kept:
-    """A committed payload, and the hash of the entry that committed it."""
+    """A committed payload, and the hash of the entry that committed it. `masked`: whether it is one of a session."""
 
     payload: bytes = field(repr=False)
     receipt: str
+    masked: bool = False
 
 
 def _now() -> str:
@@ -138,18 +147,19 @@ class Ledger:
         Returns what may be sent: what is on disk. If another process was first, that is its payload, not this one.
         """
         with self._transaction(writing=True):
-            self._books.reserved(study, release, attempt)
+            reserved = self._books.reserved(study, release, attempt)
             if self._books.account(study).is_answered:
                 return self._kept(study)
             digest = hashlib.sha256(payload).hexdigest()
             receipt = self._append(Committed(study, release, attempt, digest, len(payload), size))
             row = (study, release, attempt, payload)
             self._db.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?)", row)
-        return Kept(payload, receipt)
+        return Kept(payload, receipt, masked=bool(reserved.session))
 
     def recall(self, study: str, release: int, attempt: int, context: str) -> Kept | None:
-        """The newest committed payload of a study, if it answered exactly this request."""
+        """The newest committed payload of a study, if it answered exactly this request. Raises Refused where barred."""
         with self._transaction(writing=False):
+            self._books.check_not_barred()
             account = self._books.accounts.get(study)
             if account is None or account.answer is None:
                 return None
@@ -177,6 +187,52 @@ class Ledger:
         """Write down the SHA-256, in hex, of what the site was shown at the end of a study."""
         with self._transaction(writing=True):
             self._append(Receipted(study, shown))
+
+    def open_session(self, study: str, closed: int, check: Check) -> tuple[int, Head]:
+        """The number of a new session, and the head to publish in it, with all paid for that it may spend.
+
+        `closed`: the number of the study's session before, if this process held it and has closed it; 0 if not. Raises
+        Refused, by `check` over a cap.
+        """
+        with self._transaction(writing=True):
+            record = self._books.next_session(study, closed)
+            check(self._books.after(record))
+            return record.number, Head(self._books.seq + 1, bytes.fromhex(self._append(record)))
+
+    def bar(self, study: str, witness: int) -> None:
+        """Go on with no study any more: member `witness` of this one has seen entries that are not in this chain."""
+        with self._transaction(writing=True):
+            self._append(Barred(study, witness))
+
+    def free(self, study: str) -> None:
+        """Go on after `bar`. For a person who knows that this is the newest copy and that `study`'s witness was wrong.
+
+        Where it is not, put the newest copy back instead: it is not barred.
+        """
+        with self._transaction(writing=True):
+            self._append(Freed(study))
+
+    def is_ancestor(self, head: Head) -> bool:
+        """Whether a head is that of an entry in this chain."""
+        with self._transaction(writing=False):
+            row = self._db.execute("SELECT hash FROM entries WHERE seq = ?", (head.count,)).fetchone()
+            return row is not None and row[0] == head.hash
+
+    def known_heads(self, members: Collection[bytes]) -> Mapping[bytes, Head]:
+        """The highest head ever seen of each other member's ledger, by its agent key; NOTHING of a stranger's."""
+        with self._transaction(writing=False):
+            rows = self._db.execute("SELECT member, count, hash FROM heads").fetchall()
+        known = {member: Head(count, digest) for member, count, digest in rows}
+        return {member: known.get(member, NOTHING) for member in members}
+
+    def learn_heads(self, seen: Mapping[bytes, Head]) -> None:
+        """Keep what was seen of others, by agent key, where it is higher than what is known."""
+        with self._transaction(writing=True):
+            self._db.executemany(
+                "INSERT INTO heads VALUES (?, ?, ?) ON CONFLICT (member) DO UPDATE SET count = excluded.count,"
+                " hash = excluded.hash WHERE excluded.count > count",
+                [(member, head.count, head.hash) for member, head in seen.items()],
+            )
 
     def spent(self, view: View) -> Fraction:
         """Exact mu^2 of everything paid for so far, by all studies."""
@@ -259,7 +315,7 @@ class Ledger:
         row = self._db.execute("SELECT payload FROM outbox WHERE study = ?", (study,)).fetchone()
         if answer is None or row is None or hashlib.sha256(row[0]).hexdigest() != answer.committed.payload:
             raise Tampered("the outbox does not hold what the ledger committed")
-        return Kept(row[0], answer.receipt)
+        return Kept(row[0], answer.receipt, masked=bool(answer.reserved.session))
 
 
 def _reads_back(body: str, record: Record) -> bool:

@@ -59,7 +59,10 @@ Ask = TypeVar("Ask")
 
 
 class NoiseSource(Protocol):
-    """Where a mechanism's randomness comes from. `SystemNoise` is the only one in client/."""
+    """Where a mechanism's randomness comes from. `SystemNoise` is the only one in client/.
+
+    A stream belongs to a context, and noise to a value as well.
+    """
 
     @property
     def private(self) -> bool:
@@ -78,12 +81,17 @@ class NoiseSource(Protocol):
         """The stream that decides which units take part in a sampled sum."""
         ...
 
+    def under(self, key: bytes) -> "NoiseSource":
+        """The source of one masked round, whose secret `key`, 32 bytes, exists in the memory of its session only."""
+        ...
+
 
 class SystemNoise:
     """Noise under a key from the operating system that exists in this process's memory only.
 
     It cannot be seeded, copied or stored. A stream is AES-CTR under HMAC-SHA256(key, purpose | context | ...): purpose,
-    context and value make it, so no two different answers share noise.
+    context and value make it, so no two different answers share noise. In a masked round the key is the round's, from
+    the same system: then a copy of this process gives the same answer the same noise, and has nothing to average.
     """
 
     __slots__ = ("_key",)
@@ -92,6 +100,14 @@ class SystemNoise:
 
     def __init__(self) -> None:
         self._key = os.urandom(KEY_BYTES)
+
+    def under(self, key: bytes) -> "SystemNoise":
+        """See NoiseSource."""
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
+        noise = SystemNoise()
+        noise._key = key
+        return noise
 
     def __reduce__(self) -> str:
         raise TypeError("a noise key is neither copied nor stored")

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from silosynth.client import ledger
 from silosynth.client.books import FREE, Books, Price, price
 from silosynth.client.entries import (
+    Barred,
     Committed,
     Declined,
     Entry,
+    Freed,
     Opened,
     Planned,
     Receipted,
     Record,
     Reserved,
+    Sessioned,
     Voided,
     write,
 )
@@ -155,7 +158,7 @@ def _decimal(value: Fraction) -> str:
     return f"{float(value):.4g}"
 
 
-def in_words(record: Record) -> str:  # noqa: PLR0911  # one return a kind
+def in_words(record: Record) -> str:  # noqa: C901, PLR0911  # one return a kind
     """What a ledger's entry says."""
     match record:
         case Opened(which):
@@ -175,6 +178,13 @@ def in_words(record: Record) -> str:  # noqa: PLR0911  # one return a kind
             return "study closed; what was not begun is credited back"
         case Receipted(_, shown):
             return f"shown at the end of the study: sha256 {shown[:12]}"
+        case Sessioned(_, number, closed):
+            after = f", after {closed}, which was closed" if closed else ""
+            return f"session {number} of secure sums{after}"
+        case Barred(_, witness):
+            return f"BARRED: member {witness} has seen entries that are not here; put the newest copy of this file back"
+        case Freed():
+            return "freed by a person"
 
 
 def _price(plan: Planned) -> str:

@@ -38,6 +38,7 @@ import tomli_w
 from silosynth.client.books import Price, Spending, price
 from silosynth.client.entries import Planned
 from silosynth.client.refusal import Reason, Refused
+from silosynth.common import secagg_study
 from silosynth.common.accounting import SLACK, epsilon, mu_squared_for
 from silosynth.common.errors import InvalidInput, InvalidStudy, NotPossible
 from silosynth.common.privacy import Certified, View
@@ -105,8 +106,29 @@ class HonestFloor:
 
     def check(self, study: Study) -> None:
         """See Rule. Nothing to ask where nobody is trusted and nothing is shared."""
-        if study.trust is Trust.SECURE_SUM and (study.budget.colluders < 1 or study.shares < max(self.least, 1)):
+        if study.trust is Trust.SECURE_SUM and (study.budget.colluders < 1 or study.floor < max(self.least, 1)):
             raise Refused(Reason.FLOOR_TOO_LOW)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Answers that are to be added are masked: all members have keys, and enough of them answer to hide each other."""
+
+    allow_plain_sums: bool = False
+
+    def check(self, study: Study) -> None:
+        """See Rule. Nothing to ask where nobody is trusted."""
+        plain = self.allow_plain_sums and not any(member.key for member in study.roster)
+        if study.trust is not Trust.SECURE_SUM or plain:
+            return
+        try:
+            secagg_study.agreement(study)
+        except InvalidStudy as error:
+            raise Refused(Reason.NOT_MASKED) from error
+        try:
+            secagg_study.check_sums_fit(study)
+        except (NotPossible, ValueError) as error:
+            raise Refused(Reason.BAD_PLAN) from error
 
 
 @dataclass(frozen=True)
@@ -218,6 +240,8 @@ class Policy:
     """Lets releases out that protect nobody. For simulations: no policy file can say it."""
     allow_unreviewed: bool = False
     """Lets bounds and codes in that were taken from data. For simulations: no policy file can say it."""
+    allow_plain_sums: bool = False
+    """Lets answers out that are added without masks, if no member has a key. For simulations: no policy file can."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -228,6 +252,7 @@ class Policy:
             LeastSites(self.least_sites),
             HonestFloor(self.least_floor),
             HonestPlan(),
+            Masked(allow_plain_sums=self.allow_plain_sums),
         )
         return always if self.allow_unreviewed else (*always, Reviewed())
 
@@ -249,19 +274,23 @@ class Policy:
             raise Refused(Reason.LOCKED_OUT)
 
 
-def just_this(study: Study, *, allow_no_privacy: bool = False) -> Policy:
-    """The policy that allows one study, at its price, and nothing else: for simulations and rehearsals."""
-    cost = price(Planned.of(study, private=True).event())
+def just_this(study: Study, *, restarts: int = 0, allow_no_privacy: bool = False) -> Policy:
+    """The policy that allows one study, at its price, and nothing else: for simulations and rehearsals.
+
+    `restarts`: of this site within a masked study, each of which costs the study's price at most once more.
+    """
+    cost, times = price(Planned.of(study, private=True).event()), 1 + restarts
     delta = study.budget.delta
-    caps = Caps(Cap.covering(cost.aggregate, delta), Cap.covering(cost.local, delta))
+    caps = Caps(Cap.covering(times * cost.aggregate, delta), Cap.covering(times * cost.local, delta))
     return Policy(
         studies=frozenset({study.digest}),
         engines=frozenset({study.engine}),
         least_sites=len(study.roster),
-        least_floor=study.shares,
+        least_floor=study.floor,
         study_caps=caps,
         lifetime_caps=caps,
         allow_no_privacy=allow_no_privacy,
+        allow_plain_sums=not study.masked,
     )
 
 

@@ -1,6 +1,10 @@
 """Why a site says no: a word from a closed list. Free text could carry a row out."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
+
+from silosynth.common.secagg.faults import NO_SESSION, Fault
 
 
 class Reason(StrEnum):
@@ -23,6 +27,13 @@ class Reason(StrEnum):
     ANSWERED_DIFFERENTLY = "release already answered differently"
     BAD_TASK = "bad task"
     LOCKED_OUT = "locked after too many refusals"
+    NOT_MASKED = "answers would not be masked"
+    OTHER_KEY = "agent key is not the one on the roster"
+    NO_SESSION = NO_SESSION
+    BAD_SESSION = "session message breaks a rule"
+    BAD_SET = "answering set not allowed"
+    TOO_MANY_ATTEMPTS = "too many attempts at a release"
+    ROLLED_BACK = "local record older than others have seen"
     RECORD_BROKEN = "local record broken"
     INTERNAL = "internal error"
 
@@ -36,3 +47,19 @@ class Refused(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+
+_REASONS: Final[Mapping[Fault, Reason]] = {
+    Fault.OUT_OF_PHASE: Reason.NO_SESSION,
+    Fault.OUT_OF_ORDER: Reason.OUT_OF_ORDER,
+    Fault.OUT_OF_PLAN: Reason.OUT_OF_PLAN,
+    Fault.NOT_A_MEMBER: Reason.BAD_SET,
+    Fault.NOT_IN_SET: Reason.BAD_SET,
+    Fault.SET_TOO_SMALL: Reason.BAD_SET,
+    Fault.ROLLED_BACK: Reason.ROLLED_BACK,
+}
+
+
+def reason_of(fault: Fault) -> Reason:
+    """What a site says of a broken rule of secure sums. Which message broke it, its own log says."""
+    return _REASONS.get(fault, Reason.BAD_SESSION)

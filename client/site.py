@@ -13,15 +13,28 @@ import numpy as np
 from silosynth.client.engines import ENGINES
 from silosynth.client.gate import Gate, Sealed
 from silosynth.client.refusal import Reason, Refused
+from silosynth.client.session import among
 from silosynth.common.engine import Parts, Units
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import MalformedFrame, Tampered
 from silosynth.common.study import Member, Study
-from silosynth.common.wire import NONCE_BYTES, Reply, Request, decode_request, encode_reply
+from silosynth.common.wire import (
+    NONCE_BYTES,
+    Phase,
+    Reply,
+    Request,
+    SessionReply,
+    SessionRequest,
+    decode_request,
+    decode_session_request,
+    encode_reply,
+    encode_session_reply,
+)
 
 log = logging.getLogger(__name__)
 
 _UNREADABLE: Final = Request("0" * 64, 0, 0, bytes(NONCE_BYTES), Parts(""))
+_NO_STEP: Final = SessionRequest("0" * 64, Phase.OPEN, bytes(NONCE_BYTES))
 
 
 class Site:
@@ -53,7 +66,7 @@ class Site:
             if sealed := self._gate.recall(request):  # asked before: the same bytes
                 return sealed
             study, units = self._approved(request.study)
-            half = ENGINES[study.engine](study)  # closed registry
+            half = ENGINES[study.engine](among(study, request))  # closed registry
             task = CODECS[study.engine].put_together(study, request.parts)
             claim = half.claim(task)  # the price, before any row is read
             permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
@@ -80,7 +93,29 @@ class Site:
         else:
             sealed = self.answer(request)
         about = (request.study, request.release, request.attempt, request.nonce)
-        return encode_reply(Reply(*about, sealed.vector, sealed.refusal and str(sealed.refusal), sealed.receipt))
+        said = sealed.refusal and str(sealed.refusal)
+        return encode_reply(Reply(*about, sealed.vector, said, sealed.receipt, sealed.masked))
+
+    def session_frame(self, frame: bytes) -> bytes:
+        """One step of a session of secure sums, in bytes. Never raises; tells nothing that depends on rows."""
+        request, said, reason = _NO_STEP, None, Reason.INTERNAL
+        try:
+            request = decode_session_request(frame)
+            said = self._gate.session(request)
+        except Refused as refused:
+            reason = refused.reason
+        except MalformedFrame:
+            reason = Reason.BAD_SESSION
+        except Tampered:
+            log.exception("the ledger is broken: nothing is spent until a person has looked")
+            reason = Reason.RECORD_BROKEN
+        except Exception:
+            log.exception("a session failed")  # stays here
+        if said is None:
+            log.warning("refused a session: %s", reason)
+            self._gate.refuse(request.study, reason)
+        about = (request.study, request.phase, request.nonce)
+        return encode_session_reply(SessionReply(*about, said, None if said is not None else str(reason)))
 
     def _approved(self, digest: str) -> tuple[Study, Units]:
         if digest not in self._studies:

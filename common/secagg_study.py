@@ -74,11 +74,15 @@ def ring_of(study: Study, release: int) -> Ring:
     else:
         grid, sensitivity = scale.SUM_GRID, scale.clipped_sum_sensitivity()
     sites = len(study.roster)
-    return ring_for(
-        sites=sites,
-        site_bound=-(-grid * rows // sites),
-        variance=_variance(study, sensitivity, release),
-    )
+    return ring_for(sites=sites, site_bound=-(-grid * rows // sites), variance=_variance(study, sensitivity, release))
+
+
+def check_sums_fit(study: Study) -> None:
+    """Raise NotPossible where 64 bits would not hold some sum of a study's plan."""
+    release = 0
+    for step in study.plan:
+        ring_of(study, release)
+        release += step.repeats
 
 
 def _variance(study: Study, sensitivity: Sensitivity, release: int) -> int:

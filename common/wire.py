@@ -37,8 +37,6 @@ from silosynth.common.secagg.messages import Masked
 
 FORMAT: Final = 2
 NONCE_BYTES: Final = 16
-NO_SESSION: Final = "no session of secure sums"
-"""The refusal of a site that does not hold a confirmed session of the study: it was restarted, or has none yet."""
 
 _MAGIC: Final = b"SILO"
 _REQUEST: Final = 1

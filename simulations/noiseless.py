@@ -35,6 +35,11 @@ class SeededNoise:
         """See mechanism.NoiseSource."""
         return self._stream(b"coins", context)
 
+    def under(self, key: bytes) -> "SeededNoise":
+        """See mechanism.NoiseSource. Itself: what is to be repeatable does not hang on a session's secrets."""
+        del key
+        return self
+
     def _stream(self, purpose: bytes, *parts: bytes) -> Csprng:
         said = b"".join(len(part).to_bytes(8) + part for part in (purpose, *parts))
         return Csprng(hmac.digest(self._key, said, "sha256"))

@@ -43,6 +43,10 @@ class Telling:
         """See mechanism.NoiseSource."""
         return self._noise.coins(context)
 
+    def under(self, key: bytes) -> NoiseSource:
+        """See mechanism.NoiseSource. Only masked sums ask for it, and a site does not mask what it learns by itself."""
+        return self._noise.under(key)
+
 
 def telling(noise: NoiseSource, site: str, study: Study, progress: Progress) -> NoiseSource:
     """`noise`, telling of every sum that the site makes in a study where sites learn by themselves; elsewhere as it is.

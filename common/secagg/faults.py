@@ -4,8 +4,12 @@ No word depends on rows: whatever is refused is refused for what messages and pu
 """
 
 from enum import StrEnum
+from typing import Final
 
 from silosynth.common.errors import SilosynthError
+
+NO_SESSION: Final = "no session of secure sums"
+"""What a site says that holds no confirmed session of the study: it was restarted, or has none yet."""
 
 
 class Fault(StrEnum):

@@ -1,0 +1,133 @@
+"""Sessions of secure sums at a site: at most one a study, in memory only. The ledger says which there were.
+
+What common/secagg/site.py asks of its caller is done here and in the gate:
+  N1  a session's number, and what it may spend, are on disk before its opening leaves;
+  N2  the heads of the others are on disk before the acknowledgement leaves;
+  N3  that this ledger is older than others have seen it is on disk before anything else is said, and bars every study;
+  N4  secrets come from the operating system, and are nowhere but in the session;
+  N5  this site's place on a roster is that of its own name, and must hold its own key.
+A session is opened anew, at no price, while this process has the one before and closes it. After a restart that one is
+gone, nobody can tell what it spent since the newest copy of the ledger, and the next pays again (books.py, B9).
+
+Not covered: what *retries* cost that were answered in a session after the copy from which a ledger is later restored.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from silosynth.client import keys
+from silosynth.client.ledger import Check, Ledger
+from silosynth.client.refusal import Reason, Refused, reason_of
+from silosynth.common import secagg_study
+from silosynth.common.errors import MalformedFrame
+from silosynth.common.secagg.faults import Locked, SumRefused
+from silosynth.common.secagg.messages import Head
+from silosynth.common.secagg.rounds import Round
+from silosynth.common.secagg.site import Pad, Seat, Secrets, SiteSession
+from silosynth.common.study import Member, Study
+from silosynth.common.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+log = logging.getLogger(__name__)
+
+_SECRET_BYTES: Final = 32
+
+Make: TypeAlias = Callable[[Seat, Secrets, int, Head], SiteSession]
+
+
+class Sessions:
+    """All sessions of one site. Every method raises Refused, and then nothing was promised to anybody."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        signer: "Ed25519PrivateKey",
+        *,
+        live: MutableMapping[str, SiteSession] | None = None,
+        make: Make = SiteSession,
+    ) -> None:
+        """`live` and `make`: where sessions are, by study, and what makes one; for simulations without a memory."""
+        self._ledger = ledger
+        self._signer = signer
+        self._live: MutableMapping[str, SiteSession] = {} if live is None else live
+        self._make = make
+        self._lock = threading.Lock()
+
+    def seat(self, study: Study, member: Member) -> Seat:
+        """This site's place in a study (N5)."""
+        if member.key != keys.public_key(self._signer):
+            raise Refused(Reason.OTHER_KEY)
+        return Seat(secagg_study.agreement(study), study.roster.index(member), self._signer)
+
+    def open(self, seat: Seat, check: Check) -> bytes:
+        """The opening of a session: the same again until it was joined, then that of a new one. See N1."""
+        study = seat.agreement.study.hex()
+        with self._lock:
+            held = self._live.get(study)
+            if held is not None and not held.has_joined:
+                return held.opening
+            if held is not None:
+                held.close()
+            number, head = self._ledger.open_session(study, held.number if held else 0, check)
+            session = self._make(seat, _fresh(), number, head)
+            self._live[study] = session
+            return session.opening
+
+    def join(self, seat: Seat, transcript: bytes) -> bytes:
+        """The acknowledgement of a transcript. See N2."""
+        members = seat.agreement.roster.members
+        with self._held(seat) as session:
+            known = self._ledger.known_heads([one.key for one in members])
+            joined = session.join(transcript, {site: known[one.key] for site, one in enumerate(members)})
+            self._ledger.learn_heads({members[site].key: head for site, head in joined.heads.items()})
+            return joined.acknowledgement
+
+    def confirm(self, seat: Seat, confirmation: bytes) -> None:
+        """Check that all others have joined too. See N3."""
+        with self._held(seat) as session:
+            session.confirm(confirmation, self._ledger.is_ancestor)
+
+    def begin(self, seat: Seat, asked: Round) -> Pad:
+        """Leave to mask one answer, once."""
+        with self._held(seat) as session:
+            return session.begin(asked)
+
+    @contextmanager
+    def _held(self, seat: Seat) -> "Iterator[SiteSession]":
+        study = seat.agreement.study.hex()
+        with self._lock:
+            session = self._live.get(study)
+            if session is None:
+                raise Refused(Reason.NO_SESSION)
+            try:
+                yield session
+            except Locked as locked:
+                log.critical("member %s has seen entries that are not in this ledger: it is barred", locked.site)
+                self._ledger.bar(study, -1 if locked.site is None else locked.site)
+                raise Refused(Reason.ROLLED_BACK) from locked
+            except SumRefused as broken:
+                log.warning("secure sum: %s", broken)
+                raise Refused(reason_of(broken.fault)) from broken
+            except MalformedFrame as broken:
+                log.warning("secure sum: %s", broken)
+                raise Refused(Reason.BAD_SESSION) from broken
+
+
+def among(study: Study, request: Request) -> Study:
+    """The study as those see it who are asked for a sum and share its noise. Raises Refused for a set that may not."""
+    try:
+        return secagg_study.among(study, request.members)
+    except SumRefused as broken:
+        raise Refused(reason_of(broken.fault)) from broken
+
+
+def _fresh() -> Secrets:
+    return Secrets(*(os.urandom(_SECRET_BYTES) for _ in range(3)))
