@@ -20,8 +20,9 @@ _FRAME = "frame"
 def client_app(site_of: Callable[[Context], Site]) -> ClientApp:
     """A ClientApp whose node is the site that `site_of` finds for its context.
 
-    `query.name` answers with the site's public name; `query` carries one request frame in and one reply frame out,
-    `query.session` one frame of a session of secure sums each way. Where even that fails, an empty frame goes back and the story stays in the site's own log.
+    `query.name` answers with the site's public name; `query` carries one request frame in and one reply frame out;
+    `query.session` does so for the steps of a session of secure sums. Where even that fails, an empty frame goes back
+    and the story stays in the site's own log.
     """
     app = ClientApp()
 

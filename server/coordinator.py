@@ -11,6 +11,7 @@ from silosynth.common.engine import Each, Generator, Parts
 from silosynth.common.engines import CODECS
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
+from silosynth.server.certificate import Asked
 from silosynth.server.engines import ENGINES
 from silosynth.server.journal import Journal
 
@@ -39,11 +40,30 @@ class Answers:
     receipts: tuple[tuple[str, str], ...]
 
 
+class Attempts(Protocol):
+    """What is known, durably, of how often sites were asked for secure sums. The journal is one."""
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """Every attempt so far, in order."""
+        ...
+
+    def ask(self, session: str, members: tuple[int, ...]) -> int:
+        """Write down that the present release is about to be asked of `members`; the number of that attempt.
+
+        `session`: its name. Raises QuorumLost where the study allows no more attempts.
+        """
+        ...
+
+
 class Sites(Protocol):
     """All sites at once. Asked for a sum they give no answer of one site; with `trust = "local"` each speaks alone."""
 
-    def total(self, study: Study, release: int, parts: Parts) -> Total:
-        """The sum over the whole roster. Raises StudyRefused or QuorumLost; then nothing of the round is kept."""
+    def total(self, study: Study, release: int, parts: Parts, attempts: Attempts) -> Total:
+        """The sum over the roster, or where sums are secure over those of it who are left.
+
+        Raises StudyRefused or QuorumLost; then nothing of the round is kept.
+        """
         ...
 
     def each(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Answers:
@@ -54,7 +74,8 @@ class Sites(Protocol):
 def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progress) -> Learnt:
     """The generator learnt from `study.releases` sums; goes on after the last journaled one.
 
-    A release that was asked but not journaled is asked again in the same words: sites answer it with the same bytes.
+    A release that was asked but not journaled is asked again: in the same words, which sites answer with the same
+    bytes, or where answers were masked, in a new session, as another attempt.
     `seed` drives sampling inside the engine, never noise.
     """
     half, codec = ENGINES[study.engine](study, seed), CODECS[study.engine]
@@ -69,7 +90,7 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
             state = half.absorb_each(state, task.tasks, heard.vectors)
             total, receipts = np.concatenate([heard.vectors[name] for name in sorted(heard.vectors)]), heard.receipts
         else:
-            summed = sites.total(study, release, codec.take_apart(task))
+            summed = sites.total(study, release, codec.take_apart(task), journal)
             state = half.absorb(state, task, summed.vector)
             total, receipts = summed.vector, summed.receipts
         journal.save(kind, total, receipts, half.freeze(state))

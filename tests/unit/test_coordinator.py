@@ -16,13 +16,15 @@ from silosynth.common.progress import silent
 from silosynth.common.study import Trust
 from silosynth.server import coordinator
 from silosynth.server.app import server_app
+from silosynth.server.carrier import Patience
 from silosynth.server.coordinator import Total, run
 from silosynth.server.journal import Journal
-from silosynth.server.sites import GridSites, Patience, exact_sum
+from silosynth.server.sites import GridSites, exact_sum
 from silosynth.simulations.grid import LocalGrid
 
 HASTY = Patience(roll_call_s=0.2, round_s=0.2, pull_s=0.01)
 NAMES = ("a", "b", "c")
+NOBODY = None  # asks who has attempts to write down: plain sums have none
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def grid_of(sites):
 
 
 def ask(sites, **options):
-    return GridSites(grid_of(sites), silent, HASTY, **options).total(study(), 2, Parts("count", ((2,),)))
+    return GridSites(grid_of(sites), silent, HASTY, **options).total(study(), 2, Parts("count", ((2,),)), NOBODY)
 
 
 def broken(change):
@@ -119,7 +121,7 @@ def test_a_silent_site_is_waited_for_until_the_deadline():
     sites = [Site(0), Site(1), Site(2)]
     grid = Deaf(client_app(lambda context: sites[int(context.node_config["partition-id"])]), 3)
     with pytest.raises(QuorumLost, match="no valid answer from c"):
-        GridSites(grid, silent, HASTY).total(study(), 0, Parts("count", ((0,),)))
+        GridSites(grid, silent, HASTY).total(study(), 0, Parts("count", ((0,),)), NOBODY)
 
 
 def test_a_site_that_is_not_connected_is_named():
@@ -254,7 +256,7 @@ class Totals:
     def __init__(self, dies_at=None):
         self.dies_at, self.asked = dies_at, []
 
-    def total(self, asked_study, release, parts):
+    def total(self, asked_study, release, parts, _attempts):
         self.asked.append((asked_study.digest, release, parts.lists))
         if release == self.dies_at:
             raise QuorumLost("gone")
