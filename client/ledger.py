@@ -69,10 +69,9 @@ CREATE TABLE IF NOT EXISTS heads (member BLOB PRIMARY KEY, count INTEGER NOT NUL
 _GUARDS: Final = """
 CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
     json_extract(body, '$.kind'), json_extract(body, '$.study'),
-    coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0)
-) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void');
-CREATE UNIQUE INDEX IF NOT EXISTS numbered ON entries (json_extract(body, '$.number'))
-    WHERE json_extract(body, '$.kind') = 'session';
+    coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0),
+    coalesce(json_extract(body, '$.number'), 0)
+) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void', 'session');
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries

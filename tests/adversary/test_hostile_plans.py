@@ -28,7 +28,8 @@ MUCH = Cap(100.0, 1e-5)
 def generous(study):
     """A site that would pay for almost anything."""
     caps = Caps(MUCH, MUCH)
-    return Policy(frozenset({study.digest}), frozenset({study.engine}), study_caps=caps, lifetime_caps=caps)
+    studies, engines = frozenset({study.digest}), frozenset({study.engine})
+    return Policy(studies, engines, study_caps=caps, lifetime_caps=caps, allow_plain_sums=True)
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_what_could_not_be_read_back_is_not_written(ledger, tmp_path, record):
 def test_bounds_from_data_are_refused_and_no_policy_file_lets_them_in(ledger):
     drafted = replace(STUDY, schema=Schema((Column("AGE", Kind.INTEGER, low=0, high=93, unreviewed=("max",)),)))
     policy = replace(generous(drafted), allow_unreviewed=True)
-    for strict in (generous(drafted), read_policy(write_policy(policy), "policy.toml")):
+    written = replace(read_policy(write_policy(policy), "policy.toml"), allow_plain_sums=True)
+    for strict in (generous(drafted), written):
         with pytest.raises(Refused, match=f"^{Reason.UNREVIEWED.value}$"):
             Gate(strict, ledger, SystemNoise()).approve(drafted, drafted.roster[0])
     Gate(policy, ledger, SystemNoise()).approve(drafted, drafted.roster[0])

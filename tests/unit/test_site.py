@@ -63,7 +63,7 @@ def put_together(study, parts):
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch):
     monkeypatch.setattr(site_module, "ENGINES", {"fake": Fake})
-    monkeypatch.setattr(site_module, "CODECS", {"fake": TaskCodec(Parts, put_together)})
+    monkeypatch.setattr(site_module, "CODECS", {"fake": TaskCodec(Parts, put_together, lambda _study, _task: 4)})
 
 
 @pytest.fixture
