@@ -90,13 +90,13 @@ class SecureSums:
     def _opened(self) -> CoordinatorSession:
         """A new session, in three trips (O1)."""
         session = CoordinatorSession(self._agreement)
-        for frame in self._trip(Phase.OPEN, b"").values():
-            _take(session.open, frame)
-        self._check_all_spoke(session)
-        for frame in self._trip(Phase.JOIN, session.transcript).values():
-            _take(session.acknowledge, frame)
-        self._check_all_spoke(session)
-        self._left = tuple(self._names.index(name) for name in self._trip(Phase.CONFIRM, session.confirmation))
+        for said in self._trip(Phase.OPEN, b"").values():
+            _take(session.open, said)
+        transcript = self._of_all(session, lambda: session.transcript)
+        for said in self._trip(Phase.JOIN, transcript).values():
+            _take(session.acknowledge, said)
+        confirmation = self._of_all(session, lambda: session.confirmation)
+        self._left = tuple(self._names.index(name) for name in self._trip(Phase.CONFIRM, confirmation))
         least = self._agreement.roster.threshold
         if len(self._left) < least:
             raise QuorumLost(
@@ -121,15 +121,19 @@ class SecureSums:
         refusals = [(name, reply.refusal) for name, reply in said.items() if reply.refusal is not None]
         if refusals:
             raise StudyRefused(refusals)
-        return {name: frame for name in self._names if name in said and (frame := said[name].frame) is not None}
+        frames = {name: said[name].frame for name in self._names if name in said}
+        return {name: given for name, given in frames.items() if given is not None}
 
-    def _check_all_spoke(self, session: CoordinatorSession) -> None:
-        if session.missing:
+    def _of_all(self, session: CoordinatorSession, bundle: Callable[[], bytes]) -> bytes:
+        """What is made of a frame of every member. Raises QuorumLost where one is missing."""
+        try:
+            return bundle()
+        except SumRefused as incomplete:
             absent = ", ".join(self._names[site] for site in session.missing)
             raise QuorumLost(
                 f"no valid answer from {absent}, and a session of secure sums takes every site of the roster. Resume "
                 "the study when they are back: what was summed is kept"
-            )
+            ) from incomplete
 
 
 def telling(progress: Progress, study: Study, release: int, sites: int, asked: Sequence[Asked] = ()) -> Heard:

@@ -1,8 +1,8 @@
 """The folder a study is published in: what may begin there, and what may go on.
 
-Nothing is written before a study was accepted by all its sites. One journal at a time: the folder of a finished study
-can take the next one (its sites' ledgers remember the first, and their caps decide), an interrupted one must be
-finished.
+Nothing is written before a study was accepted by all its sites, but in the sites' own homes. One journal at a time: the
+folder of a finished study can take the next one (its sites' ledgers remember the first, and their caps decide), an
+interrupted one must be finished.
 """
 
 import json
@@ -19,16 +19,22 @@ from silosynth.server.publish import write_text
 CERTIFICATE: Final = "certificate.json"
 JOURNAL: Final = "journal.jsonl"
 STUDY: Final = "study.toml"
+SITES: Final = "sites"
+
+
+def check_path(path: Path) -> None:
+    """Raise InvalidInput where there can be no folder."""
+    if path.exists() and not path.is_dir():
+        raise InvalidInput(f"{path} is a file: give the name of a folder, which may be new")
 
 
 class Folder:
     """Checks on construction, without writing, that `study` may run in `path`. Raises InvalidInput."""
 
     def __init__(self, path: Path, study: Study, *, resume: bool) -> None:
-        if path.exists() and not path.is_dir():
-            raise InvalidInput(f"{path} is a file: give the name of a folder, which may be new")
+        check_path(path)
         self.path = path
-        self.sites = path / "sites"
+        self.sites = path / SITES
         self._study = study
         self._archive = False
         journal = path / JOURNAL

@@ -1,32 +1,57 @@
-"""Every simulated site has a home of its own: DIR/sites/NAME, with its policy and its ledger, which outlive a study.
+"""Every simulated site has a home of its own: DIR/sites/NAME, with its agent key, policy and ledger.
 
-The first study finds no policy and writes one that covers its own price and nothing more. A policy that is there is
-respected: a second study meets the caps, and is refused unless the person who owns the folder has raised them.
+They outlive a study. The first study finds no policy and writes one that covers its own price and nothing more. A
+policy that is there is respected: a second study meets the caps, and is refused unless the person who owns the folder
+has raised them. Going on with an interrupted study costs a site's ledger what is left of it once more (client/books.py,
+B9); whoever resumes it here owns all the sites, and allows it by that.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 
+from silosynth.client.books import price
+from silosynth.client.entries import Planned, Sessioned
 from silosynth.client.gate import Gate
+from silosynth.client.keys import agent_key, public_key
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import NoiseSource, SystemNoise
-from silosynth.client.policy import Policy, just_this, read_policy, write_policy
+from silosynth.client.policy import Cap, Caps, Policy, just_this, read_policy, write_policy
 from silosynth.client.refusal import Refused
+from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common.engine import Units
 from silosynth.common.errors import StudyRefused
 from silosynth.common.progress import Progress, silent
-from silosynth.common.study import Study
+from silosynth.common.secagg.site import Seat
+from silosynth.common.secagg_study import agreement
+from silosynth.common.study import Member, Study
 from silosynth.server.certificate import Noise
 from silosynth.server.publish import write_text
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
+from silosynth.simulations.stored import Stored
 from silosynth.simulations.telling import telling
+
+_PRICES_A_SESSION: Final = 2
+"""What a restart may cost, in prices of the study: all that is left of it, and new attempts at what was being asked."""
+
+
+def with_keys(root: Path, roster: tuple[Member, ...], noise: Noise, seed: int) -> tuple[Member, ...]:
+    """The roster with each site's agent key, which is made in its home below `root` where there is none.
+
+    Keys are part of a study: where its noise is to be repeatable, or is none, they follow from `seed` and protect
+    nobody, as little as that noise.
+    """
+    return tuple(replace(member, key=public_key(_signer(root / member.name, noise, seed))) for member in roster)
 
 
 @dataclass(frozen=True)
@@ -40,14 +65,18 @@ class Homes:
 
     def ledger(self, name: str) -> Ledger:
         """The ledger of the site `name`."""
-        home = self.root / name
-        home.mkdir(parents=True, exist_ok=True)
-        return Ledger(home / "ledger.sqlite")
+        return Ledger(_made(self.root / name) / "ledger.sqlite")
 
-    def site(self, name: str, ledger: Ledger, units: Units, progress: Progress = silent) -> Site:
-        """The site `name` with its rows, not yet asked to approve anything. It tells `progress` while it learns."""
+    def site(
+        self, name: str, ledger: Ledger, units: Units, progress: Progress = silent, secrets: Path | None = None
+    ) -> Site:
+        """The site `name` with its rows, not yet asked to approve anything. It tells `progress` while it learns.
+
+        `secrets`: the folder where its sessions are, if it is not to keep them in memory.
+        """
         noise = telling(self._source(name), name, self.study, progress)
-        return Site(name, Gate(self._policy(self.root / name), ledger, noise), lambda _study: units)
+        gate = Gate(self._policy(name, ledger), ledger, noise, self._sessions(name, ledger, secrets))
+        return Site(name, gate, lambda _study: units)
 
     @contextmanager
     def opened(self, units: Mapping[str, Units], progress: Progress) -> Iterator[list[Site]]:
@@ -66,8 +95,18 @@ class Homes:
                 raise StudyRefused(refusals)
             yield sites
 
-    def _policy(self, home: Path) -> Policy:
-        path = home / "policy.toml"
+    def _sessions(self, name: str, ledger: Ledger, secrets: Path | None) -> Sessions | None:
+        if not self.study.masked:
+            return None
+        signer = _signer(self.root / name, self.noise, self.seed)
+        if secrets is None:
+            return Sessions(ledger, signer)
+        place = [member.name for member in self.study.roster].index(name)
+        stored = Stored(secrets / f"{name}.session", Seat(agreement(self.study), place, signer))
+        return Sessions(ledger, signer, live=stored, make=stored.make)
+
+    def _policy(self, name: str, ledger: Ledger) -> Policy:
+        path = self.root / name / "policy.toml"
         if path.exists():
             policy = read_policy(path.read_text(encoding="utf-8"), str(path))
             # On one machine whoever starts a study has read it; what it may cost is still for the caps to say.
@@ -76,7 +115,24 @@ class Homes:
             policy = just_this(self.study)
             if self.noise is Noise.SYSTEM:
                 write_text(path, write_policy(policy))
-        return replace(policy, allow_no_privacy=self.noise is not Noise.SYSTEM, allow_unreviewed=True)
+        sessions = sum(
+            isinstance(entry.record, Sessioned) and entry.record.study == self.study.digest
+            for entry in (ledger.entries() if self.study.masked else ())
+        )
+        return replace(
+            policy,
+            study_caps=self._raised(policy.study_caps, sessions),
+            lifetime_caps=self._raised(policy.lifetime_caps, sessions),
+            allow_no_privacy=self.noise is not Noise.SYSTEM,
+            allow_unreviewed=True,
+            allow_plain_sums=not self.study.masked,
+        )
+
+    def _raised(self, caps: Caps, sessions: int) -> Caps:
+        """Caps that leave room for restarts after so many sessions of this study, and for nothing else."""
+        cost = price(Planned.of(self.study, private=True).event())
+        times = _PRICES_A_SESSION * sessions
+        return Caps(_more(caps.aggregate, times * cost.aggregate), _more(caps.local, times * cost.local))
 
     def _source(self, name: str) -> NoiseSource:
         match self.noise:
@@ -96,13 +152,14 @@ class Resident:
     """
 
     homes: Homes
-    rows: Path
-    """Folder of the sites' rows as cells, one file a site."""
+    private: Path
+    """Folder that nobody else may read, of the sites' rows as cells, and of their sessions' secrets: a file a site."""
 
     def __call__(self, context: Context) -> Site:
         """The site whose place on the roster is the node's partition."""
         name = self.homes.study.roster[int(context.node_config["partition-id"])].name
-        site = self.homes.site(name, self.homes.ledger(name), _read_units(self.rows / f"{name}.safetensors"))
+        units = _read_units(self.private / f"{name}.safetensors")
+        site = self.homes.site(name, self.homes.ledger(name), units, secrets=self.private)
         site.approve(self.homes.study)
         return site
 
@@ -111,6 +168,21 @@ def write_units(folder: Path, units: Mapping[str, Units]) -> None:
     """Rows of every site where `Resident` finds them."""
     for name, own in units.items():
         safetensors.numpy.save_file({"codes": own.codes, "owner": own.owner}, folder / f"{name}.safetensors")
+
+
+def _made(home: Path) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def _signer(home: Path, noise: Noise, seed: int) -> Ed25519PrivateKey:
+    if noise is Noise.SYSTEM:
+        return agent_key(_made(home))
+    return Ed25519PrivateKey.from_private_bytes(sha256(f"silosynth/agent\n{seed}\n{home.name}".encode()).digest())
+
+
+def _more(cap: Cap | None, mu_squared: Fraction) -> Cap | None:
+    return Cap.covering(cap.mu_squared + mu_squared, cap.delta) if cap and mu_squared else cap
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -21,16 +21,16 @@ from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate import summary
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress, silent
-from silosynth.common.study import Study
+from silosynth.common.study import Study, Trust
 from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
-from silosynth.simulations.folder import Folder
+from silosynth.simulations.folder import SITES, Folder, check_path
 from silosynth.simulations.grid import LocalGrid
-from silosynth.simulations.homes import Homes, Resident, write_units
+from silosynth.simulations.homes import Homes, Resident, with_keys, write_units
 from silosynth.simulations.product import Product, publish
 from silosynth.simulations.result import Result
 
@@ -48,6 +48,8 @@ class How:
     seeded_noise: bool = False
     resume: bool = False
     allow_gaps: bool = False
+    plain_sums: bool = False
+    """Secure sums without their masks, as a measure of what masks cost: nobody can ask for it from outside."""
 
 
 def simulate(
@@ -91,12 +93,18 @@ def simulate(
 
 
 def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
-    """The study `asked`, its roster and plan resolved for this cohort, run to its end and published."""
+    """The study `asked`, its roster and plan resolved for this cohort, run to its end and published.
+
+    Sites get their keys before anything else: they are part of what a study is.
+    """
     began, cpu_began = time.monotonic(), time.process_time()
     study = resolve(asked, cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
     check_gaps(cohort, allowed=how.allow_gaps)
     check_installed(how)
+    check_path(how.out)
+    if study.trust is Trust.SECURE_SUM and not how.plain_sums:
+        study = replace(study, roster=with_keys(how.out / SITES, study.roster, noise, how.seed))
     folder = Folder(how.out, study, resume=how.resume)
     homes = Homes(folder.sites, study, noise, how.seed)
     with homes.opened(cohort.units, progress) as sites:  # each approves, and pays for, the whole plan
@@ -104,7 +112,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
         fresh = not journal.releases
         learnt = _train(homes, sites, cohort, journal, how, progress)
     cpu_seconds = time.process_time() - cpu_began if fresh else None
-    product = Product(study, learnt, journal.entries, noise, time.monotonic() - began, cpu_seconds)
+    product = Product(study, learnt, journal.entries, journal.asked, noise, time.monotonic() - began, cpu_seconds)
     scores = publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
     journal.close()
     lines = tuple(summary(scores)) if how.evaluate else ()
@@ -135,7 +143,7 @@ def _train(
         server(grid, grid.context())
     else:
         progress("ray", 0, 0)
-        with TemporaryDirectory() as rows:  # private to this user; gone when the study is
-            write_units(Path(rows), cohort.units)
-            flower.run(server, client_app(Resident(homes, Path(rows))), len(sites), stop)
+        with TemporaryDirectory() as private:  # to this user; gone when the study is
+            write_units(Path(private), cohort.units)
+            flower.run(server, client_app(Resident(homes, Path(private))), len(sites), stop)
     return delivered[0]

@@ -16,7 +16,7 @@ from silosynth.common.evaluate.scores import Scores
 from silosynth.common.generator import save
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
-from silosynth.server.certificate import Noise, certificate
+from silosynth.server.certificate import Asked, Noise, certificate
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Entry, replace
 from silosynth.server.publish import TableFiles, sampled, write_json, write_text
@@ -33,6 +33,7 @@ class Product:
     study: Study
     learnt: Learnt
     entries: tuple[Entry, ...]
+    asked: tuple[Asked, ...]
     noise: Noise
     seconds: float
     """Wall clock of sites and coordinator together, in this process."""
@@ -44,7 +45,7 @@ def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Pr
     """Write every file of the product, whole; certificate.json last."""
     study = product.study
     receipts = tuple(sorted(product.entries[-1].receipts.items())) if product.entries else ()
-    paper = certificate(study, len(product.entries), product.noise, receipts)
+    paper = certificate(study, len(product.entries), product.noise, receipts, product.asked)
     replace(out / "generator.safetensors", save(product.learnt.generator, study, paper))
     began = time.monotonic()
     synthetic = _write_table(out, product, seed, progress)

@@ -32,9 +32,9 @@ def test_the_stream_is_aes_256_in_counter_mode_from_zero():
 
 @pytest.mark.parametrize("noise", Noise)
 def test_only_a_study_that_protects_nobody_may_say_so(tmp_path, noise):
-    home = tmp_path / "a"
-    home.mkdir()
+    ledger = Homes(tmp_path, study(), noise, 0).ledger("a")
     for _ in range(2):  # without a policy file, and with the one that the first call wrote
-        policy = Homes(tmp_path, study(), noise, 0)._policy(home)
+        policy = Homes(tmp_path, study(), noise, 0)._policy("a", ledger)
         assert policy.allow_no_privacy is (noise is not Noise.SYSTEM)
         assert isinstance(Homes(tmp_path, study(), noise, 0)._source("a"), SystemNoise) is (noise is Noise.SYSTEM)
+    ledger.close()

@@ -75,3 +75,9 @@ def silosynth(*arguments, **options):
 def content(path: Path):
     """A JSON file."""
     return json.loads(path.read_text())
+
+
+def totals(out: Path):
+    """SHA-256 of the total of each absorbed release, in order."""
+    lines = map(json.loads, (out / "journal.jsonl").read_text().splitlines()[1:])
+    return [line["total"] for line in lines if "total" in line]

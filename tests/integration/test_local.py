@@ -1,11 +1,10 @@
 """Studies in which nobody is trusted, two sites included, from rows to certificate; and a site that lies."""
 
 import importlib.util
-import json
 
 import numpy as np
 import pytest
-from made import STUDY, content, silosynth, table
+from made import STUDY, content, silosynth, table, totals
 
 from silosynth.client.engines import autoregressive_local
 from silosynth.common.errors import AnswerRejected
@@ -93,7 +92,7 @@ def test_an_interrupted_study_goes_on_where_it_stood(tmp_path):
     with pytest.raises(Stop):
         simulate(a_study(), two_sites(), out=tmp_path / "run", progress=stopping, **options)
     again = simulate(a_study(), two_sites(), out=tmp_path / "run", resume=True, **options)
-    assert _totals(again.path) == _totals(whole.path)
+    assert totals(again.path) == totals(whole.path)
     assert (again.path / "synthetic.csv").read_bytes() == (whole.path / "synthetic.csv").read_bytes()
 
 
@@ -115,9 +114,5 @@ def test_both_runtimes_learn_the_same_at_two_sites(tmp_path):
     for runtime in ("memory", "flower"):
         run = silosynth(*common, "--seeded-noise", "--out", tmp_path / runtime, "--runtime", runtime)
         assert run.returncode == 0, run.stderr
-    assert _totals(tmp_path / "memory") == _totals(tmp_path / "flower")
+    assert totals(tmp_path / "memory") == totals(tmp_path / "flower")
     assert content(tmp_path / "memory" / "certificate.json")["events"][1]["kind"] == "learn"
-
-
-def _totals(path):
-    return [line["total"] for line in map(json.loads, (path / "journal.jsonl").read_text().splitlines()[1:])]

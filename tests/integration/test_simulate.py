@@ -1,21 +1,25 @@
 """A whole study, from rows at three sites to table, scores and certificate: through the real gate, ledger and apps."""
 
 import importlib.util
-import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
-from made import STUDY, content, table, written
+from made import STUDY, content, table, totals, written
 
 from silosynth.client.ledger import Ledger
 from silosynth.common import accounting
 from silosynth.common.errors import InvalidInput, NotPossible, StudyRefused
 from silosynth.common.generator import load
 from silosynth.common.privacy import View
+from silosynth.common.progress import silent
+from silosynth.common.study import Trust
 from silosynth.common.study_file import read_study
 from silosynth.simulations import simulate
+from silosynth.simulations.cohort import gather
+from silosynth.simulations.local import How, run
 
 FILES = {
     "synthetic.csv", "synthetic.parquet", "generator.safetensors", "metrics.json", "report.html", "certificate.json",
@@ -42,7 +46,7 @@ def test_the_folder_holds_what_is_promised_and_nothing_half_written(finished):
     assert {path.name for path in finished.path.iterdir()} == FILES
     assert {path.name for path in (finished.path / "sites").iterdir()} == {"North", "South", "West"}
     for site in (finished.path / "sites").iterdir():
-        assert {"ledger.sqlite", "policy.toml"} <= {path.name for path in site.iterdir()}
+        assert {"ledger.sqlite", "policy.toml", "agent.key"} <= {path.name for path in site.iterdir()}
     assert "<html" in (finished.path / "report.html").read_text()
 
 
@@ -65,7 +69,9 @@ def test_epsilon_follows_from_the_events_in_the_certificate(finished):
     paper = finished.certificate
     assert (paper["format"], paper["unit"], paper["delta"]) == (1, "person: person", 1e-5)
     assert paper["assumptions"] | {"sites": 3, "colluders": 1, "threshold": 3} == paper["assumptions"]
-    assert paper["aggregation"] == "plain-sum"
+    assert paper["aggregation"] == "secure-sum"
+    assert paper["attempts"] == {"asked": 5, "releases": 5, "sessions": 1, "retries": []}
+    assert "the coordinator included" in paper["holds_against"]["aggregate"]
     assert paper["noise"] == "discrete Gaussian from the operating system's randomness"
     for view, shares in (("aggregate", 1), ("local", 2)):
         mu_squared = sum(event["count"] * shares / Fraction(event["multiplier"]) ** 2 for event in paper["events"])
@@ -131,7 +137,7 @@ def test_seeded_noise_repeats_and_is_stamped(tmp_path):
         simulate(a_study(), clinics(), out=tmp_path / str(at), seed=seed, evaluate=False, seeded_noise=True)
         for at, seed in enumerate((4, 4, 5))
     ]
-    first, second, other = ([_totals(run.path)] for run in runs)
+    first, second, other = ([totals(run.path)] for run in runs)
     assert first == second != other
     pd.testing.assert_frame_equal(runs[0].table, runs[1].table)
     paper = runs[0].certificate
@@ -146,10 +152,36 @@ def test_many_sites_without_noise_give_the_totals_of_few(tmp_path):
     places = np.arange(len(frame)) % 7
     seven = {f"s{at}": frame[pd.factorize(frame["person"])[0] % 7 == at] for at in set(places)}
     found = [
-        _totals(simulate(one, sites, out=tmp_path / name, evaluate=False).path)
+        totals(simulate(one, sites, out=tmp_path / name, evaluate=False).path)
         for name, sites in (("three", clinics(frame)), ("seven", seven))
     ]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("sites", [3, 7])
+def test_masked_sums_are_the_plain_sums_to_the_last_integer(tmp_path, sites):
+    frame = table()
+    spread = {f"s{at}": frame[pd.factorize(frame["person"])[0] % sites == at] for at in range(sites)}
+    asked = a_study(epsilon="inf")
+    cohort = gather(asked, spread, None, 0, silent)
+    results = [
+        run(asked, cohort, How(tmp_path / str(plain), evaluate=False, plain_sums=plain), silent)
+        for plain in (True, False)
+    ]
+    assert [result.certificate["aggregation"] for result in results] == ["plain-sum", "secure-sum"]
+    assert totals(results[0].path) == totals(results[1].path)
+    pd.testing.assert_frame_equal(results[0].table, results[1].table)
+
+
+def test_two_sites_are_refused_with_the_way_out_and_nothing_is_written(tmp_path):
+    two = dict(list(clinics().items())[:2])
+    with pytest.raises(InvalidInput, match='trust = "local"'):
+        simulate(a_study(), two, out=tmp_path / "run", evaluate=False)
+    assert not (tmp_path / "run").exists()
+    local = replace(a_study(steps=2), trust=Trust.LOCAL)
+    paper = simulate(local, two, out=tmp_path / "run", evaluate=False).certificate
+    assert (paper["aggregation"], "attempts" in paper) == ("plain-sum", False)
+    assert not list((tmp_path / "run").glob("sites/*/agent.key"))  # nobody's answer is masked: nobody needs a key
 
 
 def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):
@@ -172,7 +204,7 @@ def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):
 def test_typed_frames_mean_the_same_as_text(tmp_path):
     typed = table().astype({"age": int, "dose": float}).assign(ill=lambda frame: frame["ill"] == "true")
     found = [
-        _totals(simulate(a_study(epsilon="inf"), clinics(frame), out=tmp_path / name, evaluate=False).path)
+        totals(simulate(a_study(epsilon="inf"), clinics(frame), out=tmp_path / name, evaluate=False).path)
         for name, frame in (("text", table()), ("typed", typed))
     ]
     assert found[0] == found[1]
@@ -190,10 +222,6 @@ def test_bounds_that_nobody_reviewed_are_warned_about_once(tmp_path):
     with pytest.warns(UserWarning, match="reviewed by nobody") as caught:
         simulate(read_study(text, source="study"), clinics(), out=tmp_path, evaluate=False)
     assert len(caught) == 1
-
-
-def _totals(path):
-    return [line["total"] for line in map(json.loads, (path / "journal.jsonl").read_text().splitlines()[1:])]
 
 
 def test_missing_packages_are_said_before_the_study_not_after_it(tmp_path, monkeypatch):
