@@ -147,7 +147,7 @@ class Books:
                 return price(wanted.event()) + Price(noiseless=not wanted.private)
             case Reserved():
                 return price(wanted.event) if wanted.attempt else FREE
-            case Sessioned(study, _, closed):
+            case Sessioned(study, _, _, closed):
                 account = self.account(study)
                 return FREE if account.session == closed else account.unreserved
 
@@ -201,12 +201,12 @@ class Books:
             raise Refused(Reason.OUT_OF_ORDER)  # B2
         return False
 
-    def next_session(self, study: str, closed: int) -> Sessioned:
+    def next_session(self, study: str, nonce: str, closed: int) -> Sessioned:
         """The entry that a session of a study begins with (B9). Raises Refused where there can be none."""
         if self.account(study).plan.floor is None:
             raise Refused(Reason.BAD_SESSION)  # B8
         newest = self.account(study).session
-        return Sessioned(study, self.sessions + 1, closed if closed == newest else 0)
+        return Sessioned(study, self.sessions + 1, nonce, closed if closed == newest else 0)
 
     def reserved(self, study: str, release: int, attempt: int) -> Reserved:
         """The reservation that an answer belongs to. Raises Refused where it is not the newest of its study (B5)."""
@@ -247,8 +247,8 @@ class Books:
                 self.lifetime = spending.lifetime
                 self.accounts[study] = Account(record, spending.study)
                 return fits
-            case Sessioned(study, number, closed):
-                fits = record == self.next_session(study, closed)
+            case Sessioned(study, number, nonce, closed):
+                fits = record == self.next_session(study, nonce, closed)
                 spending = self.after(record)
                 self.lifetime, self.sessions = spending.lifetime, number
                 self.accounts[study] = replace(self.accounts[study], spent=spending.study, session=number)

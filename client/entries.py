@@ -179,11 +179,14 @@ class Receipted:
 class Sessioned:
     """A session of secure sums is about to be opened. `number` rises over the whole ledger, from 1.
 
-    `closed`: the study's session before, if the process that opens this one had held and closed it; 0 if not.
+    `nonce`: 64 random hex digits, those of its opening. So no two sessions have the same entry, hence the same head,
+    not even where the second one forgot the first and began in the same second. `closed`: the study's session before,
+    if the process that opens this one had held and closed it; 0 if not.
     """
 
     study: str
     number: int
+    nonce: str
     closed: int
 
 
@@ -263,8 +266,8 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: C901, PLR0911  # one return
             return {"kind": "void", "study": study}
         case Receipted(study, shown):
             return {"kind": "receipt", "study": study, "shown": shown}
-        case Sessioned(study, number, closed):
-            return {"kind": "session", "study": study, "number": number, "closed": closed}
+        case Sessioned(study, number, nonce, closed):
+            return {"kind": "session", "study": study, "number": number, "nonce": nonce, "closed": closed}
         case Barred(study, witness):
             return {"kind": "lock", "study": study, "witness": witness}
         case Freed(study):
@@ -312,8 +315,14 @@ def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
             return Voided(study)
         case {"kind": "receipt", "study": str(study), "shown": str(shown)}:
             return Receipted(study, shown)
-        case {"kind": "session", "study": str(study), "number": int(number), "closed": int(closed)}:
-            return Sessioned(study, number, closed)
+        case {
+            "kind": "session",
+            "study": str(study),
+            "number": int(number),
+            "nonce": str(nonce),
+            "closed": int(closed),
+        }:
+            return Sessioned(study, number, nonce, closed)
         case {"kind": "lock", "study": str(study), "witness": int(witness)}:
             return Barred(study, witness)
         case {"kind": "unlock", "study": str(study)}:

@@ -187,14 +187,14 @@ class Ledger:
         with self._transaction(writing=True):
             self._append(Receipted(study, shown))
 
-    def open_session(self, study: str, closed: int, check: Check) -> tuple[int, Head]:
+    def open_session(self, study: str, nonce: bytes, closed: int, check: Check) -> tuple[int, Head]:
         """The number of a new session, and the head to publish in it, with all paid for that it may spend.
 
-        `closed`: the number of the study's session before, if this process held it and has closed it; 0 if not. Raises
-        Refused, by `check` over a cap.
+        `nonce`: of its opening, 32 fresh random bytes; `closed`: the number of the study's session before, if this
+        process held it and has closed it; 0 if not. Raises Refused, by `check` over a cap.
         """
         with self._transaction(writing=True):
-            record = self._books.next_session(study, closed)
+            record = self._books.next_session(study, nonce.hex(), closed)
             check(self._books.after(record))
             return record.number, Head(self._books.seq + 1, bytes.fromhex(self._append(record)))
 

@@ -178,7 +178,7 @@ def in_words(record: Record) -> str:  # noqa: C901, PLR0911  # one return a kind
             return "study closed; what was not begun is credited back"
         case Receipted(_, shown):
             return f"shown at the end of the study: sha256 {shown[:12]}"
-        case Sessioned(_, number, closed):
+        case Sessioned(_, number, _, closed):
             after = f", after {closed}, which was closed" if closed else ""
             return f"session {number} of secure sums{after}"
         case Barred(_, witness):

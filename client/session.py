@@ -76,8 +76,9 @@ class Sessions:
                 return held.opening
             if held is not None:
                 held.close()
-            number, head = self._ledger.open_session(study, held.number if held else 0, check)
-            session = self._make(seat, _fresh(), number, head)
+            secrets = _fresh()
+            number, head = self._ledger.open_session(study, secrets.nonce, held.number if held else 0, check)
+            session = self._make(seat, secrets, number, head)
             self._live[study] = session
             return session.opening
 
