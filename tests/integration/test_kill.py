@@ -1,5 +1,8 @@
 """kill -9 of two processes that write one ledger: no charge is lost or doubled, and nothing uncommitted leaves.
 
+One study's sums are plain; the other's are masked: its worker opens a session first, and each start but the first pays
+for what is left of the plan.
+
 A worker plays a site that answers its own study, release after release, each with fresh bytes, every fifth one twice
 (a retry). What it has committed it "sends": it appends a line to a file. The parent kills both at random moments and
 starts them again, each asked for the first release that it has not sent.
@@ -13,7 +16,7 @@ import sys
 import time
 from fractions import Fraction
 
-from silosynth.client.entries import Committed, Planned, PlannedStep, Reserved
+from silosynth.client.entries import Committed, Planned, PlannedStep, Reserved, Sessioned
 from silosynth.client.ledger import Ledger, listing
 from silosynth.common.privacy import Gaussian, View
 
@@ -28,17 +31,21 @@ from fractions import Fraction
 from pathlib import Path
 from silosynth.client.entries import Planned, PlannedStep, Reserved
 from silosynth.client.ledger import Ledger
+from silosynth.client.refusal import Reason, Refused
 from silosynth.common.privacy import Gaussian
 
 path, sent, study, releases = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+floor = 2 if sys.argv[5] == "masked" else None
 event = Gaussian(Fraction(35, 2), 5)
 ledger = Ledger(path)
-ledger.plan(Planned(study, study[:4], "1e-05", True, (PlannedStep("sum", releases, event),)), lambda after: None)
+steps = (PlannedStep("sum", releases, event),)
+ledger.plan(Planned(study, study[:4], "1e-05", True, steps, 1000, floor), lambda after: None)
+session = ledger.open_session(study, os.urandom(32), 0, lambda after: None)[1].hash.hex() if floor else ""
 lines = sent.read_text().splitlines() if sent.exists() else []
 whole = [line.split() for line in lines if len(line.split()) == 3 and len(line.split()[2]) == 64]
 
 def following(release, attempt):
-    return (release, 1) if release % 5 == 0 and attempt == 0 else (release + 1, 0)
+    return (release, attempt + 1) if release % 5 == 0 and attempt == 0 else (release + 1, 0)
 
 release, attempt = following(*map(int, whole[-1][:2])) if whole else (0, 0)
 with sent.open("a") as out:
@@ -48,7 +55,12 @@ with sent.open("a") as out:
         context = f"{release}.{attempt}"
         kept = ledger.recall(study, release, attempt, context)
         if kept is None:
-            ledger.reserve(Reserved(study, release, attempt, context, event), lambda after: None)
+            try:
+                ledger.reserve(Reserved(study, release, attempt, context, event, session), lambda after: None)
+            except Refused as refused:  # begun in sessions that died with their processes
+                assert session and refused.reason in {Reason.ANSWERED_DIFFERENTLY, Reason.OUT_OF_ORDER}
+                attempt += 1
+                continue
             kept = ledger.commit(study, release, attempt, os.urandom(800), 100)
         out.write(f"{release} {attempt} {hashlib.sha256(kept.payload).hexdigest()}\\n")
         out.flush()
@@ -56,8 +68,8 @@ with sent.open("a") as out:
 """
 
 
-def started(tmp_path, study):
-    arguments = [tmp_path / "ledger.sqlite", tmp_path / study[:4], study, str(RELEASES)]
+def started(tmp_path, study, how):
+    arguments = [tmp_path / "ledger.sqlite", tmp_path / study[:4], study, str(RELEASES), how]
     return subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -71,7 +83,7 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
     moments = random.Random(1)
     until, kills = time.monotonic() + SECONDS, 0
     while kills < KILLS and time.monotonic() < until:
-        workers = [started(tmp_path, study) for study in studies]
+        workers = [started(tmp_path, *each) for each in zip(studies, ("plain", "masked"), strict=True)]
         for worker in workers:
             worker.stdout.readline()  # it has the ledger open, however busy this machine is
         time.sleep(moments.uniform(0.0, 0.3))
@@ -104,8 +116,23 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
     ledger = Ledger(tmp_path / "ledger.sqlite")
     retries = sum(attempt > 0 for *_, attempt in reserved)
     assert retries
-    assert ledger.spent(View.AGGREGATE) == (2 * RELEASES + retries) / EVENT.multiplier**2
+    again = left_at_each_start(records)
+    assert len(again) == kills
+    assert again[0] == RELEASES  # in the plan already
+    assert ledger.spent(View.AGGREGATE) == (2 * RELEASES + retries + sum(again[1:])) / EVENT.multiplier**2
     ledger.close()
+
+
+def left_at_each_start(records):
+    """Releases of the masked study that were not begun, at each of its sessions."""
+    left, found = RELEASES, []
+    masked = {record.study for record in records if isinstance(record, Sessioned)}
+    for record in records:
+        if isinstance(record, Sessioned):
+            found.append(left)
+        elif isinstance(record, Reserved) and record.study in masked:
+            left = RELEASES - 1 - record.release
+    return found
 
 
 def test_two_processes_may_create_one_ledger_at_once(tmp_path):

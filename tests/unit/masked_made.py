@@ -109,7 +109,8 @@ class Federation:
         if k in self.ledgers:
             self.ledgers[k].close()
         ledger = self.ledgers[k] = Ledger(self.path(k))
-        policy = policy or just_this(self.study, restarts=self.restarts)
+        predictable = self.noise is not SystemNoise
+        policy = policy or just_this(self.study, restarts=self.restarts, allow_no_privacy=predictable)
         gate = Gate(policy, ledger, self.noise(), sessions(ledger, key_of(NAMES[k])))
         self.sites[k] = Site(NAMES[k], gate, lambda _study: rows(k))
         self.sites[k].approve(self.study)
