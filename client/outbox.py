@@ -88,9 +88,9 @@ def listing(path: Path) -> tuple[OutboxLine, ...]:
             case Reserved(study, release, attempt) as reservation:
                 reserved[study, release, attempt] = reservation
             case Committed(study, release, attempt) as committed:
-                plan, event = plans[study], reserved.pop((study, release, attempt)).event
-                sent += _cost(plan, committed, event, begun) + Price(noiseless=not plan.private)
-                lines.append(_line(entry, committed, plan, event, sent))
+                plan, reservation = plans[study], reserved.pop((study, release, attempt))
+                sent += _cost(plan, committed, reservation.event, begun) + Price(noiseless=not plan.private)
+                lines.append(_line(entry, committed, plan, reservation, sent))
             case _:
                 pass
     return tuple(lines)
@@ -108,10 +108,11 @@ def _cost(plan: Planned, sent: Committed, event: Event, begun: set[tuple[str, st
     return again + price(step.history)
 
 
-def _line(entry: Entry, sent: Committed, plan: Planned, event: Event, total: Price) -> OutboxLine:
+def _line(entry: Entry, sent: Committed, plan: Planned, reserved: Reserved, total: Price) -> OutboxLine:
     step = plan.step_of(sent.release)
     kind = step.kind if step else ""
     delta = float(plan.delta)
+    noise = noise_in_words(reserved.event) + (", masked" if reserved.session else "")
     return OutboxLine(
         seq=entry.seq,
         at=entry.at,
@@ -123,7 +124,7 @@ def _line(entry: Entry, sent: Committed, plan: Planned, event: Event, total: Pri
         why=_WHY.get(kind, kind),
         size=sent.size,
         octets=sent.octets,
-        noise=noise_in_words(event) if plan.private else f"{noise_in_words(event)}, predictable: NO PRIVACY",
+        noise=noise if plan.private else f"{noise}, predictable: NO PRIVACY",
         delta=delta,
         aggregate=_epsilon(total, View.AGGREGATE, delta),
         local=_epsilon(total, View.LOCAL, delta),
@@ -179,8 +180,8 @@ def in_words(record: Record) -> str:  # noqa: C901, PLR0911  # one return a kind
         case Receipted(_, shown):
             return f"shown at the end of the study: sha256 {shown[:12]}"
         case Sessioned(_, number, _, closed):
-            after = f", after {closed}, which was closed" if closed else ""
-            return f"session {number} of secure sums{after}"
+            before = f"session {closed} is closed" if closed else "one before a restart makes what is left cost again"
+            return f"session {number} of secure sums; {before}"
         case Barred(_, witness):
             return f"BARRED: member {witness} has seen entries that are not here; put the newest copy of this file back"
         case Freed():

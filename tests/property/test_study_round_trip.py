@@ -59,7 +59,9 @@ def studies(draw):
     schema = Schema(tuple(draw(columns(name)) for name in names[1:]))
     multipliers = st.fractions(Fraction(1, 1000), 10**6).map(lambda value: Fraction(round(value * 10**9) or 1, 10**9))
     steps = st.builds(Step, NAMES, st.integers(1, 1000), st.none() | multipliers)
-    members = st.builds(Member, NAMES, st.integers(1, 2**40))
+    keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
+    trust = draw(st.sampled_from(list(Trust)))  # members of a secure sum fit together: test_secagg_study.py
+    members = st.builds(Member, NAMES, st.integers(1, 2**40), st.just("") if trust is Trust.SECURE_SUM else keys)
     return Study(
         name=draw(NAMES),
         schema=schema,
@@ -69,13 +71,15 @@ def studies(draw):
         target=draw(st.none() | st.sampled_from(names[1:])),
         unit=draw(st.none() | st.just(names[0])),
         holdout=draw(st.floats(0, 0.9)),
-        trust=draw(st.sampled_from(list(Trust))),
+        trust=trust,
         rows=draw(st.none() | st.integers(1, 2**40)),
         max_rows_per_unit=draw(st.integers(1, 5040)),
         settings=tuple(draw(st.dictionaries(WORDS, st.floats(-1e9, 1e9), max_size=4)).items()),
         roster=tuple(draw(st.lists(members, max_size=3, unique_by=lambda member: member.name))),
         plan=tuple(draw(st.lists(steps, max_size=3))),
         purpose=draw(WORDS | st.just("")),
+        threshold=draw(st.none() | st.integers(1, 256)),
+        attempts=draw(st.integers(1, 100)),
     )
 
 

@@ -95,6 +95,30 @@ def test_tables_say_it_in_words_and_let_no_markup_through(filled):
         assert words in entries
 
 
+def test_masked_sums_and_their_sessions_are_said(path):
+    ledger = Ledger(path)
+    plan = Planned(STUDY, "masked", "1e-05", True, (PlannedStep("sum", 2, EVENT),), 3, 2)
+    ledger.plan(plan, anything)
+    head = ledger.open_session(STUDY, bytes(32), 0, anything)[1]
+    fewer = Gaussian(EVENT.multiplier, 3)
+    ledger.reserve(Reserved(STUDY, 0, 0, "c", fewer, head.hash.hex()), anything)
+    ledger.commit(STUDY, 0, 0, b"header and masks", 3)
+    ledger.open_session(STUDY, bytes(32), 1, anything)
+    ledger.bar(STUDY, 4)
+    ledger.free(STUDY)
+    ledger.close()
+    (line,) = outbox.listing(path)
+    assert line.noise == "Gaussian, 17.5 x one person shared by 3 sites, masked"
+    assert line.local == epsilon(3 * EVENT.multiplier**-2, 1e-5)
+    said = [outbox.in_words(entry.record) for entry in ledger_module.listing(path)]
+    assert said[2] == "session 1 of secure sums; one before a restart makes what is left cost again"
+    assert said[5:] == [
+        "session 2 of secure sums; session 1 is closed",
+        "BARRED: member 4 has seen entries that are not here; put the newest copy of this file back",
+        "freed by a person",
+    ]
+
+
 def test_json_holds_the_entries_as_they_were_hashed(filled):
     path = filled()
     read = json.loads(outbox.ledger_as_json(ledger_module.listing(path)))

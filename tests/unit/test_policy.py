@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from masked_made import masked_study
 
 from silosynth.client.books import Price, Spending
 from silosynth.client.policy import Cap, Caps, Policy, just_this, read_policy, write_policy
@@ -42,6 +43,31 @@ def test_a_policy_for_one_study_allows_it_at_its_price_and_hardly_more():
         POLICY.check_price(Spending(dearer, COST))
     with refused_with(Reason.LIFETIME_CAP):
         POLICY.check_price(Spending(COST, dearer))
+
+
+def test_room_for_restarts_is_as_many_prices_more():
+    policy = just_this(STUDY, restarts=2)
+    thrice = Price(3 * COST.aggregate, 3 * COST.local)
+    policy.check_price(Spending(thrice, thrice))
+    with refused_with(Reason.STUDY_CAP):
+        policy.check_price(Spending(Price(thrice.aggregate * Fraction(1002, 1000), thrice.local), COST))
+
+
+def test_the_floor_is_that_of_the_fewest_who_may_answer():
+    study = masked_study(threshold=3)
+    just_this(study).check(study)
+    with refused_with(Reason.FLOOR_TOO_LOW):
+        replace(just_this(study), least_floor=3).check(study)
+    more = masked_study(threshold=4)
+    replace(just_this(more), least_floor=3).check(more)
+
+
+def test_sums_that_64_bits_would_not_hold_are_refused():
+    study = masked_study()
+    large = tuple(replace(member, capacity=1 << 48) for member in study.roster)
+    study = replace(study, roster=large, plan=(Step("gradient", 1, Fraction(20)),))
+    with refused_with(Reason.BAD_PLAN):
+        just_this(study).check(study)
 
 
 def test_the_empty_policy_allows_nothing():
@@ -155,6 +181,12 @@ def test_a_policy_comes_back_from_its_file():
     assert text.startswith("format = 1\n")
     assert read_policy(text, "policy.toml") == policy
     assert read_policy(write_policy(Policy()), "policy.toml") == Policy()
+
+
+def test_no_file_can_allow_plain_sums():
+    assert not read_policy(write_policy(Policy(allow_plain_sums=True)), "policy.toml").allow_plain_sums
+    with pytest.raises(InvalidInput, match="allow_plain_sums"):
+        read_policy("allow_plain_sums = true", "policy.toml")
 
 
 def test_no_file_can_allow_releases_without_noise():

@@ -48,6 +48,9 @@ def test_the_same_agreement_written_differently_has_one_digest():
         {"plan": STUDY.plan[:1]},
         {"plan": (Step("one", 1, Fraction(5, 3)), STUDY.plan[1])},
         {"purpose": "to learn"},
+        {"threshold": 3},
+        {"attempts": 2},
+        {"roster": (Member("a", 10, "ab" * 32), *STUDY.roster[1:])},
     ],
 )
 def test_whatever_matters_changes_the_digest(change):

@@ -148,6 +148,8 @@ WRONG = [
     ("delta = 1e-5", "delta = 1", ["delta"]),
     ("delta = 1e-5", "delta = 0", ["delta"]),
     ("colluders = 1", "colluders = 0", ["colluders", "at least 1"]),
+    ("colluders = 1", "colluders = 1\nthreshold = 0", ["[privacy]", "threshold", "whole number"]),
+    ("colluders = 1", "colluders = 1\nattempts = 0", ["[privacy]", "attempts", "whole number"]),
     ("colluders = 1", "colluders = true", ["colluders", "whole number"]),
     ("holdout = 0.25", "holdout = 0.95", ["holdout", "0.9"]),
     ("holdout = 0.25", "holdout = true", ["holdout", "number"]),
@@ -217,6 +219,36 @@ def test_what_is_wrong_is_said_with_file_key_and_cure(right, wrong, words):
 def test_a_broken_resolved_part_is_refused(right, wrong, word):
     with pytest.raises(InvalidStudy, match=word):
         read_study(TEXT + RESOLVED.replace(right, wrong), source="s.toml")
+
+
+def keyed(*keys):
+    return "".join(
+        f'[[roster]]\nname = "{name}"\ncapacity = 9\n' + (f'key = "{key}"\n' if key else "")
+        for name, key in zip("abcd", keys, strict=False)
+    )
+
+
+def test_members_of_a_secure_sum_have_keys_and_a_threshold():
+    text = TEXT.replace("colluders = 1", "colluders = 1\nthreshold = 3\nattempts = 2")
+    study = read_study(text + keyed("ab" * 32, "cd" * 32, "ef" * 32, "01" * 32), source="s.toml")
+    assert study.roster[1] == Member("b", 9, "cd" * 32)
+    assert (study.threshold, study.attempts, study.masked) == (3, 2, True)
+    assert read_study(write_study(study), source="again").digest == study.digest
+
+
+@pytest.mark.parametrize(
+    ("roster", "says"),
+    [
+        (keyed("ab" * 32, "cd" * 32, "ef" * 32, ""), "no key of d"),
+        (keyed("ab" * 32, "cd" * 32, "ab" * 32), "same key"),
+        (keyed("ab" * 32, "cd" * 32), 'trust = "local"'),
+        (keyed("ab" * 31, "cd" * 32, "ef" * 32), "64 hex digits"),
+        (keyed("AB" * 32, "cd" * 32, "ef" * 32), "64 hex digits"),
+    ],
+)
+def test_a_roster_that_cannot_have_secure_sums_is_refused(roster, says):
+    with pytest.raises(InvalidStudy, match=says):
+        read_study(TEXT + roster, source="s.toml")
 
 
 def test_an_engine_of_a_later_version_is_not_possible():
