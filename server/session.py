@@ -38,6 +38,10 @@ _NONCE: Final = bytes(wire.NONCE_BYTES)  # the carrier's business
 _TRIES: Final = 2  # of each step of a session: to say it again costs nobody anything, and a site says the same
 
 
+class _SessionLostError(Exception):
+    """A site does not hold the session: it was restarted."""
+
+
 class SecureSums:
     """Totals of one masked study. What must outlive the process is in `Attempts`; a new process opens a new session."""
 
@@ -54,19 +58,19 @@ class SecureSums:
         """The sum over the sites that are left, and their receipts. Raises StudyRefused, QuorumLost."""
         codec = CODECS[self._study.engine]
         size = codec.answer_size(self._study, codec.put_together(self._study, parts))
-        while True:
-            session = self._session or self._opened()
-            total = self._in_session(
-                session, wire.Request(self._study.digest, release, 0, _NONCE, parts), size, attempts
-            )
-            if total is not None:
-                return total
-            self._session = None  # O4
+        request = wire.Request(self._study.digest, release, 0, _NONCE, parts)
+        for _ in range(self._study.attempts):
+            try:
+                return self._in_session(self._session or self._opened(), request, size, attempts)
+            except _SessionLostError:
+                self._session = None  # O4
+        raise QuorumLost(
+            f"release {release}: sites were restarted again and again, each time at the price of the rest of the study. "
+            "Find out why, and resume the study"
+        )
 
-    def _in_session(
-        self, session: CoordinatorSession, request: wire.Request, size: int, attempts: Attempts
-    ) -> Total | None:
-        """A release in one session, attempt after attempt; None where a site has lost the session."""
+    def _in_session(self, session: CoordinatorSession, request: wire.Request, size: int, attempts: Attempts) -> Total:
+        """A release in one session, attempt after attempt."""
         tally: Tally | None = None
         while True:
             attempt = attempts.ask(transcript_hash(session.transcript).hex(), self._left)  # O2
@@ -80,8 +84,7 @@ class SecureSums:
             if not tally.missing:
                 return Total(tally.total(), tuple(sorted((name, reply.receipt) for name, reply in heard.items())))
             refusals = [(name, reply.refusal) for name, reply in heard.items() if reply.refusal is not None]
-            if NO_SESSION in dict(refusals).values():
-                return None
+            _check_session_is_held(refusals)
             try:
                 self._left = tally.retry().members  # O3
             except QuorumLost as lost:  # O5
@@ -119,6 +122,7 @@ class SecureSums:
             if absent := [name for name in self._names if name not in said]:
                 said |= self._carrier.agree(dict.fromkeys(absent, asked), heard)
         refusals = [(name, reply.refusal) for name, reply in said.items() if reply.refusal is not None]
+        _check_session_is_held(refusals)
         if refusals:
             raise StudyRefused(refusals)
         frames = {name: said[name].frame for name in self._names if name in said}
@@ -148,6 +152,11 @@ def telling(progress: Progress, study: Study, release: int, sites: int, asked: S
         progress(study.step_of(release).kind, release, study.releases, f"{count} of {sites} sites answered; {note}")
 
     return heard
+
+
+def _check_session_is_held(refusals: Sequence[tuple[str, str]]) -> None:
+    if any(reason == NO_SESSION for _, reason in refusals):
+        raise _SessionLostError
 
 
 def _count(tally: Tally, reply: wire.Reply) -> None:

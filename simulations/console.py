@@ -19,6 +19,7 @@ _WORDS: Final = {
     "read": "reading the table",
     "prepare": "opening the sites",
     "ray": "starting Flower's simulation engine",
+    "session": "agreeing on keys with the sites",
     "fit": "fitting the generator",
     "sample": "sampling synthetic rows",
     "evaluate": "scoring against floor and ceiling",

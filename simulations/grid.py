@@ -54,9 +54,12 @@ class LocalGrid(Grid):
             self._pushed += 1
             message.metadata.__dict__["_message_id"] = f"{self._pushed:08d}"
             ids.append(message.metadata.message_id)
-            context = self._contexts[message.metadata.dst_node_id]
-            self._replies[message.metadata.message_id] = self._app(message, context)
+            self.deliver(message)
         return ids
+
+    def deliver(self, message: Message) -> None:
+        """Run the app on a message, and keep its reply."""
+        self._replies[message.metadata.message_id] = self._app(message, self._contexts[message.metadata.dst_node_id])
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies to these messages, each once."""

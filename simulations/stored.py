@@ -19,6 +19,7 @@ class Stored(MutableMapping[str, SiteSession]):
     def __init__(self, path: Path, seat: Seat) -> None:
         self._path = path
         self._seat = seat
+        self._study = seat.agreement.study.hex()
 
     def make(self, seat: Seat, secrets: Secrets, number: int, head: Head) -> SiteSession:
         """A session that is stored from now on."""
@@ -26,7 +27,7 @@ class Stored(MutableMapping[str, SiteSession]):
 
     def __getitem__(self, study: str) -> SiteSession:
         """The session of a study, made again. Raises KeyError."""
-        if study not in list(self):
+        if not self._path.exists() or study != self._study:
             raise KeyError(study)
         return _read(self._path, self._seat)
 
@@ -39,11 +40,11 @@ class Stored(MutableMapping[str, SiteSession]):
 
     def __iter__(self) -> Iterator[str]:
         """The study of `seat`, if it has a session."""
-        return iter([self._seat.agreement.study.hex()] if self._path.exists() else [])
+        return iter([self._study] if self._path.exists() else [])
 
     def __len__(self) -> int:
         """0 or 1."""
-        return len(list(self))
+        return int(self._path.exists())
 
 
 class _StoredSession(SiteSession):
