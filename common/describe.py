@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from silosynth.common import accounting, sampled
+from silosynth.common import accounting, sampled, secagg_study
 from silosynth.common.column import Column, Kind
 from silosynth.common.privacy import Composed, Event, View, mu_squared
 from silosynth.common.study import Step, Study, Trust
@@ -39,8 +39,23 @@ _NOT_PROMISED = (
     "- That the synthetic table is right: rare groups are noisy, and each score has its interval in the report.",
 )
 _NOT_MASKED = (
-    "- The smaller epsilon against the coordinator itself: this version adds answers without masking them, so whoever "
-    "runs the coordinator could look at one site's noisy answer, and then the larger epsilon holds."
+    "- The smaller epsilon against the coordinator itself: the sites of this study have no keys, so answers are added "
+    "without masking them. Whoever runs the coordinator could look at one site's noisy answer, and then the larger "
+    "epsilon holds."
+)
+_KEYS = (
+    "- Anything at all against somebody who sits on the roster under other names: a key proves which agent speaks, not "
+    "whose it is. Compare the roster's fingerprint with the other institutions, over a telephone and not through the "
+    "coordinator: {fingerprint}."
+)
+_RETRIES = (
+    "- This price if sites drop out or are restarted: a sum that a site did not answer is asked again, at most "
+    "{attempts} times in all, of at least {threshold} sites, and each time it costs its price again. A site that is "
+    "restarted pays for all that is left of the study once more, because it cannot prove to itself what it answered."
+)
+_MASKED = (
+    "Each site adds masks to its answer before it leaves, which cancel in the sum over all sites that were asked, and "
+    "in nothing else: the coordinator, whatever it sends, can read totals, and no site's answer."
 )
 
 
@@ -86,6 +101,8 @@ def _purpose(study: Study) -> list[str]:
 
 def _leaves(study: Study) -> list[str]:
     lines = [_ROWS_STAY]
+    if study.masked:
+        lines.append(_MASKED)
     if not study.plan:
         return [*lines, "How many sums, and how noisy, is fixed when the study is launched: the plan is not there yet."]
     for number, step in enumerate(study.plan, start=1):
@@ -129,7 +146,8 @@ def _costs(study: Study) -> Iterator[str]:
             f"- epsilon {spent[View.AGGREGATE]:.3f} against everybody who sees only totals over the "
             f"{len(study.roster)} sites, even together with {budget.colluders} of the sites;"
         )
-        yield f"- epsilon {spent[View.LOCAL]:.3f} against all others together, or if one site's answer is seen alone."
+        alone = "if masks fail" if study.masked else "if one site's answer is seen alone"
+        yield f"- epsilon {spent[View.LOCAL]:.3f} against all others together, or {alone}."
     else:
         yield f"- epsilon {spent[View.LOCAL]:.3f} against everybody: each site adds all of the noise by itself."
     if sampled.is_sampled(event):
@@ -184,4 +202,8 @@ def _limits(study: Study) -> tuple[str, ...]:
         f"- The smaller epsilon if more than {study.budget.colluders} of the sites work against the others, or run "
         "other software: then the larger one holds."
     )
-    return (_NOT_MASKED, more, *_NOT_PROMISED)
+    if not study.masked:
+        return (*([_NOT_MASKED] if study.roster else []), more, *_NOT_PROMISED)
+    members = secagg_study.roster(study)
+    keys = _KEYS.format(fingerprint=members.fingerprint)
+    return (keys, more, _RETRIES.format(attempts=study.attempts, threshold=members.threshold), *_NOT_PROMISED)

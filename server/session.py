@@ -65,8 +65,8 @@ class SecureSums:
             except _SessionLostError:
                 self._session = None  # O4
         raise QuorumLost(
-            f"release {release}: sites were restarted again and again, each time at the price of the rest of the study. "
-            "Find out why, and resume the study"
+            f"release {release}: sites were restarted again and again, each time at the price of all that is left of "
+            "the study. Find out why, and resume it"
         )
 
     def _in_session(self, session: CoordinatorSession, request: wire.Request, size: int, attempts: Attempts) -> Total:

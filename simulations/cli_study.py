@@ -71,13 +71,15 @@ def show(
     """A study in words: what would leave each site, and at what epsilon."""
     from silosynth.common.describe import describe
     from silosynth.common.plan import resolve
-    from silosynth.common.study import Member
+    from silosynth.common.study import Member, Trust
     from silosynth.server.certificate import prices
     from silosynth.simulations.cohort import study_of
 
     asked = study_of(study)
     if not asked.plan:
-        asked = resolve(asked, tuple(Member(f"site-{number + 1}", _CAPACITY) for number in range(sites)))
+        keyed = asked.trust is Trust.SECURE_SUM  # as sites are that take part
+        numbers = range(1, sites + 1)
+        asked = resolve(asked, tuple(Member(f"site-{at}", _CAPACITY, f"{at:064x}" if keyed else "") for at in numbers))
     words = describe(asked)
     price = prices(asked, asked.releases)
     epsilon = {"aggregate": str(price.aggregate), "local": str(price.local)}

@@ -8,6 +8,7 @@ import pytest
 from silosynth.common import accounting
 from silosynth.common.describe import describe, plan_event
 from silosynth.common.schema import Column, Kind, Schema
+from silosynth.common.secagg_study import roster
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
 SCHEMA = Schema(
@@ -52,6 +53,20 @@ def test_both_epsilons_are_the_accountants():
     text = said(STUDY)
     assert f"epsilon {accounting.epsilon(mu2, 1e-5):.3f} against everybody who sees only totals" in text
     assert f"epsilon {accounting.epsilon(4 * mu2, 1e-5):.3f} against all others together" in text
+
+
+def test_masks_are_told_with_what_they_rest_on_and_what_a_drop_out_costs():
+    keyed = replace(
+        STUDY, threshold=4, roster=tuple(replace(member, key=f"{at:064x}") for at, member in enumerate(STUDY.roster))
+    )
+    text = said(replace(keyed, attempts=2))
+    for words in (
+        "can read totals, and no site's answer", "Compare the roster's fingerprint", roster(keyed).fingerprint,
+        "at most 2 times in all, of at least 4 sites", "or if masks fail",
+    ):  # fmt: skip
+        assert words in text
+    assert "without masking" not in text
+    assert "at most 3 times in all, of at least 5 sites" in said(replace(keyed, threshold=None))
 
 
 def test_local_trust_has_one_epsilon():

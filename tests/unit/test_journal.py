@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from small_study import study
 
-from silosynth.common.errors import InvalidInput, Tampered
+from silosynth.common.errors import InvalidInput, QuorumLost, Tampered
 from silosynth.server import journal as module
+from silosynth.server.certificate import Asked
 from silosynth.server.journal import Journal
 
 STAMP = "discrete Gaussian; seed 0"
@@ -94,6 +95,56 @@ def test_dying_inside_save_is_survived(tmp_path, monkeypatch, step):
     assert len(again.load()["weights"]) == again.releases
     absorb(again, 1)
     assert reopened(tmp_path).releases == again.releases
+
+
+def test_attempts_are_on_disk_before_anybody_is_asked_and_are_what_it_costs(tmp_path):
+    journal = reopened(tmp_path)
+    assert journal.ask("aa", (0, 1, 2)) == 0
+    assert reopened(tmp_path).asked == (Asked(0, 0, (0, 1, 2), "aa"),)  # as another process finds it
+    assert journal.ask("bb", (0, 1, 2)) == 1
+    absorb(journal, 1)
+    assert journal.ask("bb", (0, 1, 2)) == 0
+    absorb(journal, 1)
+    again = reopened(tmp_path)
+    assert [(one.release, one.attempt, one.session) for one in again.asked] == [
+        (0, 0, "aa"),
+        (0, 1, "bb"),
+        (1, 0, "bb"),
+    ]
+    assert again.releases == 2
+    assert [entry.mu_squared for entry in again.entries] == ["1/200", "3/400"]
+
+
+def test_a_release_is_not_attempted_for_ever(tmp_path):
+    for at in range(3):
+        assert reopened(tmp_path).ask("aa", (0, 1, 2)) == at
+    before = (tmp_path / "journal.jsonl").read_bytes()
+    with pytest.raises(QuorumLost, match="asked 3 times"):
+        reopened(tmp_path).ask("aa", (0, 1, 2))
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("absorbed", [0, 1])
+@pytest.mark.parametrize("cut", [1, 5, 40, "line"])
+def test_a_torn_attempt_was_never_asked(tmp_path, cut, absorbed):
+    journal = reopened(tmp_path)
+    absorb(journal, absorbed)
+    path = tmp_path / "journal.jsonl"
+    before = path.read_bytes()
+    journal.ask("aa", (0, 1, 2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -(len(whole) - len(before) - 3 if cut == "line" else cut)])
+    again = reopened(tmp_path)
+    assert path.read_bytes() == before
+    assert (again.asked, again.releases, again.ask("aa", (0, 1, 2))) == ((), absorbed, 0)
+
+
+def test_a_torn_line_of_an_absorbed_release_whose_state_is_not_there_is_damage(tmp_path):
+    absorb(reopened(tmp_path), 1)
+    with (tmp_path / "journal.jsonl").open("ab") as file:
+        file.write(b'{"kind": "mo')
+    with pytest.raises(Tampered):
+        reopened(tmp_path)
 
 
 def test_another_study_or_another_source_of_noise_is_refused(tmp_path):

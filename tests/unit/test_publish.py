@@ -1,5 +1,6 @@
 """Published files are whole or absent, blocks make one table, and a certificate can be recomputed by hand."""
 
+import dataclasses
 import json
 import math
 from fractions import Fraction
@@ -16,7 +17,7 @@ from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Repeated
 from silosynth.common.progress import silent
 from silosynth.common.study import Trust
 from silosynth.server import publish
-from silosynth.server.certificate import Noise, certificate, performed, prices
+from silosynth.server.certificate import Asked, Noise, certificate, performed, prices
 from silosynth.server.publish import TableFiles, load_artefact, sampled, write_json
 
 ROWS = publish.sample_blocks.__globals__["BLOCK_ROWS"] + 100  # two blocks
@@ -110,6 +111,26 @@ def test_a_certificate_can_be_recomputed_and_is_json():
     assert paper["assumptions"] == {"sites": 3, "colluders": 1, "threshold": 3, "trust": "secure-sum"}
     assert (paper["unit"], paper["aggregation"], paper["receipts"]) == ("row", "plain-sum", {"a": "00"})
     assert "coordinator itself" in paper["holds_against"]["aggregate"]
+
+
+def test_masked_sums_are_certified_by_what_was_asked_not_by_what_was_planned():
+    """Release 1 was asked twice, the second time of two of the three sites, and so were those after it."""
+    roster = tuple(dataclasses.replace(member, key=f"{at:064x}") for at, member in enumerate(study().roster))
+    keyed = dataclasses.replace(study(), roster=roster, threshold=3)
+    rounds = [(0, 0, 3), (1, 0, 3), (1, 1, 2), (2, 0, 2), (3, 0, 2)]
+    asked = [Asked(release, attempt, tuple(range(sites)), "aa") for release, attempt, sites in rounds]
+    paper = certificate(keyed, 4, Noise.SYSTEM, (), asked)
+    assert [(one["kind"], one["count"], one["shares"]) for one in paper["events"]] == [
+        ("first", 1, 2), ("more", 1, 2), ("more", 3, 1),
+    ]  # fmt: skip
+    for view, mu_squared in (("aggregate", Fraction(5, 400)), ("local", Fraction(2 + 2 + 3, 400))):
+        assert sum(Fraction(one["mu_squared"][view]) for one in paper["events"]) == mu_squared
+        assert paper["epsilon"][view] == accounting.epsilon(mu_squared, 1e-5)
+    assert paper["aggregation"] == "secure-sum"
+    assert paper["attempts"] == {
+        "asked": 5, "releases": 4, "sessions": 1, "retries": [{"release": 1, "attempt": 1, "sites": 2}],
+    }  # fmt: skip
+    assert "the coordinator included" in paper["holds_against"]["aggregate"]
 
 
 @pytest.mark.parametrize("noise", [Noise.NONE, Noise.SEEDED])
