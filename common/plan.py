@@ -13,6 +13,7 @@ from silosynth.common.errors import InvalidStudy, NotPossible
 from silosynth.common.privacy import Composed
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
+_FEWEST_HONEST = 2
 _WITHOUT_GAIN = 1.01  # 1 is enough without the gain of sampling, but for the rounding of losses
 _CLOSE = 1e-5  # relative to epsilon: how closely the noise is searched for
 
@@ -27,6 +28,12 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
     Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
     """
     shares = SPLITS[study.engine](study)
+    if study.trust is Trust.SECURE_SUM and len(roster) - study.budget.colluders < _FEWEST_HONEST:
+        raise InvalidStudy(
+            f"[study] key 'trust': of {len(roster)} sites {study.budget.colluders} may collude, and a sum over fewer "
+            f'than {_FEWEST_HONEST} others hides nobody: bring more sites, or write trust = "local" under [study], so '
+            "that each site adds all of the noise by itself, and two sites are enough"
+        )
     if any(share.within or share.sampled for share in shares) and study.trust is not Trust.LOCAL:
         raise InvalidStudy("[study] key 'trust': a site learns by itself only with trust = \"local\"")
     if math.isinf(study.budget.epsilon):

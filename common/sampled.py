@@ -27,6 +27,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from silosynth.common import accounting
 from silosynth.common.errors import NotPossible
 from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled, Unpriced, View
@@ -144,9 +146,12 @@ def _sums(event: Event, times: int) -> Counter[Sampled | Gaussian]:
 
 
 def _dominated(curve: "Curve", mu_squared: float, factor: float) -> bool:
-    """The criterion above on the curve's grid: delta at a point's left, delta_mu at its right, as both fall."""
-    from silosynth.common.privacy_loss import gaussian  # noqa: PLC0415  # as above
+    """The criterion above, on the curve's points and between them.
 
-    ahead = gaussian(math.sqrt(mu_squared), curve.epsilons[1:])
-    allowed = SLACK + (1 - SLACK) * ahead
-    return bool((curve.deltas[:-1] * factor <= allowed).all() and curve.deltas[-1] <= SLACK)
+    Delta and delta_mu are convex in e^epsilon: between two points delta lies below its chord, delta_mu above a tangent.
+    """
+    from silosynth.common.privacy_loss import under_gaussian  # noqa: PLC0415  # as above
+
+    claimed = np.minimum(curve.deltas * factor, 1.0)
+    left, right = (SLACK + (1 - SLACK) * bound for bound in under_gaussian(math.sqrt(mu_squared), curve.epsilons))
+    return bool((claimed[:-1] <= left).all() and (claimed[1:] <= right).all() and curve.deltas[-1] <= SLACK)
