@@ -73,36 +73,36 @@ Task: TypeAlias = CountOneWays | CountPairs | SumGradients | TrainDiscriminator
 class Settings:
     """Hyper-parameters; a study overrides them by name under [engine]."""
 
-    width: int = 128
+    width: int = 64
     """Of the discriminator's two hidden layers."""
-    tall: int = 256
-    """Width of the generator's two hidden layers."""
-    pull: float = 1.0
+    pull: float = 0.0
     """Of each pair of columns on the discriminator's log odds; 0 for a discriminator without weights for pairs."""
-    noise: int = 64
-    """Numbers that the generator makes a row from."""
+    components: int = 1000
+    """Kinds of row that the generator mixes."""
+    spread: float = 1.0
+    """Of the components' logits at the beginning, a standard deviation."""
     bins: int = 24
     """About as many for an ordered column."""
-    steps: int = 150
+    steps: int = 200
     """Rounds of the game."""
     learning_rate: float = 0.005
     """Of the discriminator."""
-    generator_rate: float = 0.001
-    generator_steps: int = 1
+    steepness: float = 0.01
+    """Weight of the discriminator's squared slope at fakes in its loss."""
+    generator_rate: float = 0.05
+    generator_steps: int = 3
     """In each round."""
     batch: int = 1000
     """Rows of a step of the generator."""
-    fakes: int = 2000
+    fakes: int = 4000
     """Rows of the generator in a step of the discriminator."""
     temperature: float = 0.5
     """Of the relaxed choice of a bin, through which the generator learns."""
-    likeness: float = 20.0
+    likeness: float = 3.0
     """Weight of the squared distance to the noisy 1-ways in the generator's loss."""
     average: float = 0.98
     """Decay of the exponential average of the generator's weights."""
-    snapshot: int = 10
-    """Rounds from one snapshot of the generator to the next."""
-    share_one_ways: float = 0.08
+    share_one_ways: float = 0.12
     """Of the budget, in mu^2; what the counts leave pays for the rounds."""
     share_pairs: float = 0.08
     local_steps: int = 10
@@ -112,27 +112,27 @@ class Settings:
 
 
 _MOST = Settings(
-    1024,
-    1024,
-    100.0,
-    1024,
-    256,
-    10_000,
-    1.0,
-    1.0,
-    100,
-    100_000,
-    100_000,
-    10.0,
-    1e4,
-    0.9999,
-    10_000,
-    0.9,
-    0.9,
-    1000,
-    1.0,
+    width=1024,
+    pull=100.0,
+    components=10_000,
+    spread=10.0,
+    bins=256,
+    steps=10_000,
+    learning_rate=1.0,
+    steepness=10.0,
+    generator_rate=1.0,
+    generator_steps=100,
+    batch=100_000,
+    fakes=100_000,
+    temperature=10.0,
+    likeness=1e4,
+    average=0.9999,
+    share_one_ways=0.9,
+    share_pairs=0.9,
+    local_steps=1000,
+    rate=1.0,
 )
-_MAY_BE_NONE = ("pull",)
+_MAY_BE_NONE = ("pull", "steepness")
 
 
 def settings(study: Study) -> Settings:
@@ -179,7 +179,7 @@ def shape(study: Study, coarsening: Coarsening) -> Shape:
     """The networks' shape."""
     settled = settings(study)
     pull = settled.pull if len(coarsening.sizes) <= WIDEST_WITH_PAIRS else 0.0
-    return Shape(coarsening.sizes, settled.width, settled.tall, settled.noise, pull)
+    return Shape(coarsening.sizes, settled.width, settled.components, pull)
 
 
 def answer_size(study: Study, task: Task) -> int:

@@ -22,15 +22,14 @@ from silosynth.common.engines.gan_generator import GanGenerator
 from silosynth.common.engines.gan_learning import (
     Critic,
     Lesson,
-    Measured,
     Network,
     calibrated,
-    fake_gradient,
+    critic_gradient,
     misfit,
     prepared_from,
     taught,
 )
-from silosynth.common.engines.gan_net import initial_discriminator, initial_generator
+from silosynth.common.engines.gan_net import fakes, initial_discriminator, initial_generator
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.gan_terms import Gradients
 from silosynth.common.engines.layouts import OneWays
@@ -39,7 +38,7 @@ from silosynth.common.errors import Diverged, MalformedFrame
 from silosynth.common.study import Study, Trust
 from silosynth.server.certificate import prices
 
-_CRITIC, _GENERATOR, _FAKES, _LESSONS, _SNAPSHOTS, _CALIBRATION = range(1, 7)  # streams of the seed
+_CRITIC, _GENERATOR, _FAKES, _LESSONS = range(1, 5)  # streams of the seed
 _ARRAYS = ("one_ways", "pairs", "critics", "generator", "average", "best")
 
 
@@ -115,7 +114,7 @@ class Gan:
         """See engine.CoordinatorHalf."""
         prepared, shape = _prepared(state), self._shape(state)
         chosen = state.best if state.best.size else state.average
-        weights = calibrated(shape, chosen, prepared.marginals, self._rng(_CALIBRATION))
+        weights = calibrated(shape, chosen, prepared.marginals)
         return GanGenerator(shape, prepared.coarsening, weights, prepared.within)
 
     def units(self, state: State) -> float:
@@ -151,7 +150,8 @@ class Gan:
         state = replace(state, prepared=self._prepare(state.one_ways))
         shape = self._shape(state)
         critic = Network.begun(initial_discriminator(shape, self._rng(_CRITIC)))
-        generator = Network.begun(initial_generator(shape, _prepared(state).marginals, self._rng(_GENERATOR)))
+        marginals, spread = _prepared(state).marginals, self._settings.spread
+        generator = Network.begun(initial_generator(shape, marginals, spread, self._rng(_GENERATOR)))
         critics = np.stack([critic.stacked] * len(state.one_ways))
         return replace(state, critics=critics, generator=generator.stacked, average=generator.weights)
 
@@ -173,9 +173,9 @@ class Gan:
         """The only critic after a step along the noisy sum over real rows and the clipped mean over fakes."""
         done, prepared = self._rounds(state), _prepared(state)
         critic, settled = Network.of(state.critics[0]), self._settings
+        made = fakes(self._shape(state), state.generator[0], settled.fakes, self._rng(_FAKES, done))
         gradients = Gradients(self._shape(state), critic.weights, prepared.coarsening)
-        made = fake_gradient(gradients, state.generator[0], settled.fakes, self._rng(_FAKES, done))
-        gradient = (total / (scale.SUM_GRID * prepared.units) + made).astype(np.float32)
+        gradient = critic_gradient(gradients, total / (scale.SUM_GRID * prepared.units), made, settled.steepness)
         return critic.stepped(gradient, done + 1, settled.learning_rate).stacked[None]
 
     def _sent(self, state: State, name: str, answer: Vector) -> Weights:
@@ -197,10 +197,9 @@ class Gan:
         if not generator.finite:
             raise self._diverged(state, "the generator's weights are no longer finite")
         state = replace(state, generator=generator.stacked, average=average)
-        if not state.pairs.size or (done % settled.snapshot and state.released < self._study.releases):
+        if not state.pairs.size:
             return state
-        measured = Measured(prepared.coarsening, state.pairs / (scale.HISTOGRAM_GRID * prepared.units))
-        found = misfit(shape, average, measured, self._rng(_SNAPSHOTS))  # the same noise for each, so that they compare
+        found = misfit(shape, average, state.pairs / (scale.HISTOGRAM_GRID * prepared.units))
         return replace(state, best=average, misfit=found) if found < state.misfit else state
 
     def _diverged(self, state: State, cause: str) -> Diverged:

@@ -38,7 +38,7 @@ def test_tasks_follow_the_plan_and_end():
 
 
 def test_a_resumed_study_ends_in_the_same_generator_bit_for_bit():
-    of, codes = gan_study(1.0, steps=6, snapshot=2), rows(1000)
+    of, codes = gan_study(1.0, steps=6), rows(1000)
     half, state = run(of, codes)
     for stop in (0, 1, 2, 3, 5, 7):
         first, early = run(of, codes, stop=stop)
@@ -64,17 +64,17 @@ def test_a_total_of_the_wrong_size_is_an_error():
 
 
 def test_the_snapshot_that_fits_the_noisy_pairs_best_is_kept():
-    of, codes = gan_study(math.inf, steps=8, snapshot=2), rows(1000)
+    of, codes = gan_study(math.inf, steps=8), rows(1000)
     half, site, units = Gan(of, 0), SiteHalf(of), shards(codes)
     state, kept = half.start(), []
     while (task := half.next(state)) is not None:
         state = half.absorb(state, task, total(of, site, task, units))
         kept.append((state.misfit, state.best.tobytes()))
     taken = [misfit for misfit, _ in kept]
-    assert taken[:3] == [math.inf] * 3  # counts, and the first round
-    assert taken[3:] == sorted(taken[3:], reverse=True)
-    assert math.isfinite(taken[3])
-    assert all((a == b) == (one == other) for (a, one), (b, other) in pairwise(kept[3:]))
+    assert taken[:2] == [math.inf] * 2  # counts
+    assert taken[2:] == sorted(taken[2:], reverse=True)
+    assert math.isfinite(taken[2])
+    assert all((a == b) == (one == other) for (a, one), (b, other) in pairwise(kept[2:]))
 
 
 def test_learning_beats_independent_columns():
@@ -82,10 +82,10 @@ def test_learning_beats_independent_columns():
     shuffled = np.stack([rng.permutation(column) for column in codes.T], axis=1)
     coarse = np.array([20, 1, 1, 1])
     sizes = [size // by + 1 for size, by in zip(SCHEMA.sizes, coarse, strict=True)]
-    half, state = run(gan_study(10.0, capacity=1300, steps=60, generator_steps=2), codes)
+    half, state = run(gan_study(10.0, capacity=1300, steps=40), codes)
     made = half.finish(state).sample(ROWS, rng)
     distance, floor = (tvd_of_pairs(codes // coarse, table // coarse, sizes) for table in (made, shuffled))
-    assert distance < 0.8 * floor
+    assert distance < 0.6 * floor
     ages = [np.bincount(table[:, 0], minlength=101) / ROWS for table in (codes, made)]
     assert np.abs(ages[0] - ages[1]).sum() / 2 < 0.12
 
