@@ -141,6 +141,12 @@ def test_a_rate_is_written_with_few_digits(monkeypatch):
     assert resolved.plan[1].within[0].rate == TENTH
 
 
+@pytest.mark.parametrize("rate", [Fraction(0), Fraction(11, 10)])
+def test_a_rate_that_is_no_chance_is_refused_in_words(monkeypatch, rate):
+    with pytest.raises(InvalidStudy, match="'rate': must lie above 0"):
+        local(monkeypatch, *sampling(rate=rate))
+
+
 def test_sampled_sums_without_noise_are_a_plan_too(monkeypatch):
     learn = local(monkeypatch, *sampling(), epsilon=math.inf).plan[1]
     assert (learn.noiseless, learn.sampled, learn.certified) == (True, True, None)
