@@ -148,7 +148,7 @@ class Gate:
         return Sealed(_KEY, refusal=said, receipt=receipt)
 
     def _mechanism(self, study: Study, member: Member, context: bytes) -> Metered:
-        limits = {"capacity": member.capacity, "max_rows_per_unit": study.max_rows_per_unit}
+        limits = {"capacity": member.capacity, "max_rows_per_unit": study.most_rows_of_a_unit}
         return Metered(self._noise, context, shares=study.shares, **limits)
 
 

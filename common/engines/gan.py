@@ -54,12 +54,14 @@ class SumGradients:
 class TrainDiscriminator:
     """Train this site's discriminator against fakes of this generator, for the steps that the study plans.
 
-    `units` is about how many the site has, by its noisy 1-ways; `steps` how many it has taken before, `seed` that of
-    the fakes. `discriminator` has shape (MOMENTS, Shape.size), `generator` (Shape.generator_size,).
+    `units` is about how many the site has, by its noisy 1-ways, `capacity` the rows it has declared; `steps` how many
+    it has taken before, `seed` that of the fakes. `discriminator` has shape (MOMENTS, Shape.size), `generator`
+    (Shape.generator_size,).
     """
 
     coarsening: Coarsening
     units: int
+    capacity: int
     steps: int
     seed: int
     discriminator: Weights = field(repr=False)
@@ -76,7 +78,8 @@ class Settings:
     width: int = 64
     """Of the discriminator's two hidden layers."""
     pull: float = 0.0
-    """Of each pair of columns on the discriminator's log odds; 0 for a discriminator without weights for pairs."""
+    """Of each pair of columns on the discriminator's log odds; 0 for one without weights for pairs, as with
+    `trust = "local"`."""
     components: int = 1000
     """Kinds of row that the generator mixes."""
     spread: float = 1.0
@@ -107,8 +110,11 @@ class Settings:
     share_pairs: float = 0.08
     local_steps: int = 10
     """Of a site's own discriminator in each round, where nobody is trusted."""
-    rate: float = 0.1
+    rate: float = 0.03
     """Chance of a unit to be in such a step."""
+    conditional: int = 1
+    """Where nobody is trusted: 1 for a generator of each site's own, taught by that site's discriminator alone; 0 for
+    one generator, taught by the sum of their odds."""
 
 
 _MOST = Settings(
@@ -131,13 +137,17 @@ _MOST = Settings(
     share_pairs=0.9,
     local_steps=1000,
     rate=1.0,
+    conditional=1,
 )
-_MAY_BE_NONE = ("pull", "steepness")
+_LOCAL = Settings(steps=60, learning_rate=0.001, fakes=256, batch=400)
+"""Defaults where nobody is trusted."""
+
+_MAY_BE_NONE = ("pull", "steepness", "conditional")
 
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = Settings()
+    settled = _LOCAL if study.trust is Trust.LOCAL else Settings()
     for name, value in study.settings:
         if name not in {entry.name for entry in fields(settled)}:
             known = ", ".join(sorted(entry.name for entry in fields(settled)))
@@ -156,14 +166,14 @@ def split(study: Study) -> tuple[Share, ...]:
     """How the budget is divided, from public facts only; the shares add up to 1."""
     settled, columns = settings(study), len(study.schema.columns)
     one_ways = Fraction(settled.share_one_ways)
-    pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
-    rest = 1 - one_ways - pairs
+    first = Share(ONE_WAYS, 1, one_ways)
     if study.trust is Trust.LOCAL:
-        within = Share(GRADIENT, settled.local_steps, rest, Fraction(settled.rate).limit_denominator(10_000))
-        rounds = Share(DISCRIMINATOR, settled.steps, rest, within=(within,))
-    else:
-        rounds = Share(GRADIENT, settled.steps, rest)
-    return tuple(share for share in (Share(ONE_WAYS, 1, one_ways), Share(PAIRS, 1, pairs), rounds) if share.share)
+        rest = 1 - one_ways
+        steps = Share(GRADIENT, settled.local_steps, rest, Fraction(settled.rate).limit_denominator(10_000))
+        return first, Share(DISCRIMINATOR, settled.steps, rest, within=(steps,))
+    pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
+    rounds = Share(GRADIENT, settled.steps, 1 - one_ways - pairs)
+    return (first, Share(PAIRS, 1, pairs), rounds) if pairs else (first, rounds)
 
 
 def step_of(study: Study, kind: str) -> Step:
@@ -178,8 +188,15 @@ def step_of(study: Study, kind: str) -> Step:
 def shape(study: Study, coarsening: Coarsening) -> Shape:
     """The networks' shape."""
     settled = settings(study)
-    pull = settled.pull if len(coarsening.sizes) <= WIDEST_WITH_PAIRS else 0.0
-    return Shape(coarsening.sizes, settled.width, settled.components, pull)
+    sums = study.trust is Trust.SECURE_SUM and len(coarsening.sizes) <= WIDEST_WITH_PAIRS
+    pull = settled.pull if sums else 0.0  # its gradients have a closed form, but are too long to be written down
+    sharing = len(study.roster) if learns_for_each_site(study) else 1
+    return Shape(coarsening.sizes, settled.width, max(1, settled.components // sharing), pull)
+
+
+def learns_for_each_site(study: Study) -> bool:
+    """Whether a study trains a generator for each site, which share the components, and not one for all."""
+    return study.trust is Trust.LOCAL and bool(settings(study).conditional)
 
 
 def answer_size(study: Study, task: Task) -> int:
@@ -217,9 +234,9 @@ def take_apart(task: Task) -> Parts:
             return Parts(PAIRS, coarsening.maps)
         case SumGradients(coarsening, weights):
             return Parts(GRADIENT, coarsening.maps, weights)
-        case TrainDiscriminator(coarsening, units, steps, seed, discriminator, generator):
+        case TrainDiscriminator(coarsening, units, capacity, steps, seed, discriminator, generator):
             tensor = np.concatenate([discriminator.ravel(), generator])
-            return Parts(DISCRIMINATOR, (*coarsening.maps, (units, steps, seed)), tensor)
+            return Parts(DISCRIMINATOR, (*coarsening.maps, (units, capacity, steps, seed)), tensor)
 
 
 def put_together(study: Study, parts: Parts) -> Task:
@@ -267,13 +284,12 @@ def _train(
     networks: Shape, coarsening: Coarsening, rest: tuple[tuple[int, ...], ...], tensor: Weights
 ) -> TrainDiscriminator:
     match rest:
-        case ((units, steps, seed),) if units >= 1 and steps >= 0 and seed >= 0:
+        case ((units, capacity, steps, seed),) if min(units, capacity) >= 1 and min(steps, seed) >= 0:
             _check(tensor, MOMENTS * networks.size + networks.generator_size)
             discriminator, generator = np.split(tensor, [MOMENTS * networks.size])
-            return TrainDiscriminator(
-                coarsening, units, steps, seed, discriminator.reshape(MOMENTS, networks.size), generator
-            )
-    raise MalformedFrame("training takes a number of units, of steps, and a seed")
+            stacked = discriminator.reshape(MOMENTS, networks.size)
+            return TrainDiscriminator(coarsening, units, capacity, steps, seed, stacked, generator)
+    raise MalformedFrame("training takes a number of units, of rows, of steps, and a seed")
 
 
 def _check(weights: Weights, size: int) -> None:
