@@ -86,9 +86,9 @@ class Settings:
     """Of the components' logits at the beginning, a standard deviation."""
     bins: int = 24
     """About as many for an ordered column."""
-    steps: int = 200
-    """Rounds of the game."""
-    learning_rate: float = 0.005
+    steps: int = 98
+    """Rounds of the game; with the counts a hundred releases."""
+    learning_rate: float = 0.01
     """Of the discriminator."""
     steepness: float = 0.01
     """Weight of the discriminator's squared slope at fakes in its loss."""
@@ -110,8 +110,8 @@ class Settings:
     share_pairs: float = 0.08
     local_steps: int = 10
     """Of a site's own discriminator in each round, where nobody is trusted."""
-    rate: float = 0.03
-    """Chance of a unit to be in such a step."""
+    sample: int = 150
+    """Units expected in such a step at a site of average capacity; all sites sample at one rate, which is public."""
     conditional: int = 1
     """Where nobody is trusted: 1 for a generator of each site's own, taught by that site's discriminator alone; 0 for
     one generator, taught by the sum of their odds."""
@@ -136,10 +136,10 @@ _MOST = Settings(
     share_one_ways=0.9,
     share_pairs=0.9,
     local_steps=1000,
-    rate=1.0,
+    sample=100_000,
     conditional=1,
 )
-_LOCAL = Settings(steps=60, learning_rate=0.001, fakes=256, batch=400)
+_LOCAL = Settings(width=32, steps=60, learning_rate=0.003, fakes=256, batch=400)
 """Defaults where nobody is trusted."""
 
 _MAY_BE_NONE = ("pull", "steepness", "conditional")
@@ -147,7 +147,7 @@ _MAY_BE_NONE = ("pull", "steepness", "conditional")
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = _LOCAL if study.trust is Trust.LOCAL else Settings()
+    settled = _LOCAL if study.trust is Trust.LOCAL else _by_epsilon(study.budget.epsilon)
     for name, value in study.settings:
         if name not in {entry.name for entry in fields(settled)}:
             known = ", ".join(sorted(entry.name for entry in fields(settled)))
@@ -162,14 +162,21 @@ def settings(study: Study) -> Settings:
     return settled
 
 
+def _by_epsilon(epsilon: float) -> Settings:
+    """Defaults as measured: a large budget pays for more rounds."""
+    plenty = 8
+    return Settings() if epsilon < plenty else Settings(steps=198)
+
+
 def split(study: Study) -> tuple[Share, ...]:
     """How the budget is divided, from public facts only; the shares add up to 1."""
     settled, columns = settings(study), len(study.schema.columns)
     one_ways = Fraction(settled.share_one_ways)
     first = Share(ONE_WAYS, 1, one_ways)
     if study.trust is Trust.LOCAL:
-        rest = 1 - one_ways
-        steps = Share(GRADIENT, settled.local_steps, rest, Fraction(settled.rate).limit_denominator(10_000))
+        rest, rows = 1 - one_ways, sum(member.capacity for member in study.roster)
+        rate = min(Fraction(1), Fraction(settled.sample * len(study.roster), max(1, rows)))
+        steps = Share(GRADIENT, settled.local_steps, rest, rate or Fraction(1))
         return first, Share(DISCRIMINATOR, settled.steps, rest, within=(steps,))
     pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
     rounds = Share(GRADIENT, settled.steps, 1 - one_ways - pairs)
