@@ -28,7 +28,7 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
 
     Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
     """
-    shares = SPLITS[study.engine](study)
+    shares = SPLITS[study.engine](replace(study, roster=roster))
     if study.trust is Trust.SECURE_SUM and len(roster) - study.budget.colluders < _FEWEST_HONEST:
         raise InvalidStudy(
             f"[study] key 'trust': of {len(roster)} sites {study.budget.colluders} may collude, and a sum over fewer "

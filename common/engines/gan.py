@@ -139,7 +139,7 @@ _MOST = Settings(
     sample=100_000,
     conditional=1,
 )
-_LOCAL = Settings(width=32, steps=60, learning_rate=0.003, fakes=256, batch=400)
+_LOCAL = Settings(width=32, steps=60, learning_rate=0.01, fakes=256, batch=400)
 """Defaults where nobody is trusted."""
 
 _MAY_BE_NONE = ("pull", "steepness", "conditional")
