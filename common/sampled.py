@@ -56,7 +56,7 @@ def certify(history: Event) -> Fraction:
     """
     try:
         curve = _curve(history, SLACK / 2)
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise NotPossible(f"the sampled sums of the plan cannot be accounted for: {error}") from error
     low, high = 0.0, 1.0
     while not _dominated(curve, high, 1 + _SPARE):
@@ -70,8 +70,9 @@ def certify(history: Event) -> Fraction:
 def covers(certified: Certified) -> bool:
     """Whether a claimed mu^2 covers its history: what a site checks for itself before it believes a plan."""
     try:
-        return _dominated(_curve(certified.event, SLACK / 2), float(certified.mu_squared), 1.0)
-    except (ValueError, Unpriced):
+        claimed = float(certified.mu_squared)
+        return claimed > 0 and _dominated(_curve(certified.event, SLACK / 2), claimed, 1.0)
+    except (ValueError, ArithmeticError, Unpriced):
         return False
 
 
@@ -87,7 +88,7 @@ def epsilon_of(event: Event, delta: float, view: View = View.LOCAL) -> float:
         raise ValueError("delta must lie above 2^-40 and below 1")
     try:
         return _curve(event, (delta - accounting.SLACK) / 2).epsilon(delta - accounting.SLACK)
-    except ValueError:
+    except (ValueError, ArithmeticError):
         return math.inf
 
 
@@ -112,7 +113,7 @@ def rounded_up(value: Fraction) -> Fraction:
 
 @lru_cache(maxsize=64)
 def _curve(history: Event, least: float) -> "Curve":
-    """Delta at every epsilon, down to `least`. Raises Unpriced, ValueError."""
+    """Delta at every epsilon, down to `least`. Raises Unpriced, ValueError; ArithmeticError where no float holds it."""
     from silosynth.common.privacy_loss import Steps, curve  # noqa: PLC0415  # loads scipy: only where it is needed
 
     sums = _sums(history, 1)
