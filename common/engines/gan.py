@@ -29,6 +29,8 @@ WIDEST_WITH_PAIRS = 50
 MOMENTS: Final = 3
 """Vectors that make a network under Adam: its weights, the mean of its gradients, the mean of their squares."""
 
+_MOST_WEIGHTS: Final = 1 << 20  # of a discriminator that learns from samples: a sum takes no longer gradients
+
 
 @dataclass(frozen=True)
 class CountOneWays:
@@ -261,7 +263,10 @@ def put_together(study: Study, parts: Parts) -> Task:
     coarsening.check(study.schema.sizes)
     rest = parts.lists[columns:]
     if parts.kind == DISCRIMINATOR:
-        return _train(shape(study, coarsening), coarsening, rest, parts.tensor)
+        task = _train(shape(study, coarsening), coarsening, rest, parts.tensor)
+        if task.capacity not in {member.capacity for member in study.roster}:  # few rows would mean many fakes a block
+            raise MalformedFrame("a site trains on samples of as many rows as one has declared")
+        return task
     if rest:
         raise MalformedFrame("a sum takes a coarsening and nothing else")
     if parts.kind == PAIRS:
@@ -292,6 +297,8 @@ def _train(
 ) -> TrainDiscriminator:
     match rest:
         case ((units, capacity, steps, seed),) if min(units, capacity) >= 1 and min(steps, seed) >= 0:
+            if networks.size > _MOST_WEIGHTS:
+                raise MalformedFrame("a discriminator too large for gradients row by row")
             _check(tensor, MOMENTS * networks.size + networks.generator_size)
             discriminator, generator = np.split(tensor, [MOMENTS * networks.size])
             stacked = discriminator.reshape(MOMENTS, networks.size)

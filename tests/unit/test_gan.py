@@ -31,7 +31,7 @@ def training(**changes):
     rng = np.random.default_rng(0)
     discriminator = rng.standard_normal((engine.MOMENTS, SHAPE.size)).astype(np.float32)
     generator = rng.standard_normal(SHAPE.generator_size).astype(np.float32)
-    return replace(engine.TrainDiscriminator(COARSENING, 700, 1300, 20, 1 << 31, discriminator, generator), **changes)
+    return replace(engine.TrainDiscriminator(COARSENING, 700, 2000, 20, 1 << 31, discriminator, generator), **changes)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_tables_without_useful_pairs_count_none(columns):
 def test_training_survives_being_taken_apart():
     task = training()
     again = engine.put_together(LOCAL, engine.take_apart(task))
-    assert (again.coarsening, again.units, again.capacity) == (COARSENING, 700, 1300)
+    assert (again.coarsening, again.units, again.capacity) == (COARSENING, 700, 2000)
     assert (again.steps, again.seed) == (20, 1 << 31)
     assert np.array_equal(again.discriminator, task.discriminator)
     assert np.array_equal(again.generator, task.generator)
@@ -107,11 +107,11 @@ GOOD = engine.take_apart(training())
         replace(GOOD, kind="gradient"),  # planned within a round, never asked for by itself
         replace(GOOD, lists=GOOD.lists[:-1]),
         replace(GOOD, lists=(*GOOD.lists, (1,))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (0, 1300, 20, 5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (0, 2000, 20, 5))),
         replace(GOOD, lists=(*GOOD.lists[:-1], (700, 0, 20, 5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 1300, -1, 5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 1300, 20, -5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 1300, 20))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, -1, 5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, 20, -5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, 20))),
         replace(GOOD, lists=GOOD.lists[1:]),
         replace(GOOD, tensor=GOOD.tensor[:-1]),
         replace(GOOD, tensor=np.append(GOOD.tensor[:-1], np.float32(np.inf))),
