@@ -204,7 +204,7 @@ class Gate:
         return self._keyed().begin(approved.seat, asked)
 
     def _mechanism(self, study: Study, member: Member, context: bytes, noise: NoiseSource) -> Metered:
-        limits = {"capacity": member.capacity, "max_rows_per_unit": study.max_rows_per_unit}
+        limits = {"capacity": member.capacity, "max_rows_per_unit": study.most_rows_of_a_unit}
         return Metered(noise, context, shares=study.shares, **limits)
 
 

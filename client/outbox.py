@@ -150,7 +150,7 @@ def noise_in_words(event: Event) -> str:
         case Composed(events):
             return "; ".join(noise_in_words(inner) for inner in events)
         case Sampled(rate, inner):
-            return f"{noise_in_words(inner)}, over a secret random {float(rate):.3g} of the persons"
+            return f"{noise_in_words(inner)}, over a secret random {100 * float(rate):.3g} % of the persons"
         case Certified(inner, _):
             return noise_in_words(inner)
 

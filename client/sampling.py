@@ -6,8 +6,9 @@ The guarantee, for adding or removing one unit u, whatever its rows hold and wha
    floor(q 2^64): independently, with probability at most q. Every sum has a stream of its own: two sums over one sample
    would be one sum with half the variance, not two sums over samples.
 2. *Slots.* A public number, scale.sampled_slots, in blocks of scale.SAMPLED_BLOCK, all of them computed: no shape tells
-   how many units take part. A sample that does not fit, of probability below 2^-60, is an error; 2^10 sums make that
-   2^-50, part of the slack in accounting.delta. Rows are put into slots by a secret uniform injection.
+   how many units take part. A sample that does not fit, of probability below 2^-90, is an error: at an epsilon of 7 it
+   counts 1 + e^7 times, and in 15 plans of 10^7 sums it makes 2^-52, part of the slack in accounting.delta. Rows are
+   put into slots by a secret uniform injection.
 3. *A unit's vector* is the mean of its rows' gradients, added in float64 in the order of its slots; scaled to norm <= 1
    and shortened by 2^-30, which covers the rounding of a norm of up to 2^20 squares (below 2^-32; squares of float32
    neither overflow nor vanish in float64); truncated towards zero on the grid. So it is an integer vector q_u of norm

@@ -1,4 +1,4 @@
-"""Events in, epsilon out: the only place where a privacy parameter is computed.
+"""Events in, epsilon out: the only place where a privacy parameter is computed, but for Poisson samples (sampled.py).
 
 A history of Gaussian releases is mu-GDP with mu^2 the sum over its events (privacy.mu_squared), so everything here is a
 function of one number (Dong, Roth, Su 2019, corollary 1; Balle, Wang 2018, theorem 8):
@@ -8,7 +8,8 @@ function of one number (Dong, Roth, Su 2019, corollary 1; Balle, Wang 2018, theo
 The last term pays for noise that is discrete, truncated and pseudo-random instead of Gaussian and random: the bridge
 of privacy.Gaussian, and 1 + e^epsilon times the distances of discrete.py and csprng.py. It suffices for epsilon up to
 10 in the largest studies (10^7 coordinates, 5,000 releases, 100 sites) and up to 20 in ordinary ones (10^5, 1,000,
-100); beyond, a printed epsilon is that of ideal noise. Conversions round against whoever spends: epsilon up, mu^2 down.
+100); beyond, a printed epsilon is that of ideal noise. In a ledger with certified histories (sampled.py), which may
+take 15/16 of it, up to 7 and up to 17. Conversions round against whoever spends: epsilon up, mu^2 down.
 """
 
 import math

@@ -31,6 +31,7 @@ _ROWS_STAY = (
     "Rows never leave. A site answers with sums of whole numbers over all its persons, to which it has added noise "
     "before they leave. Nothing else about its rows is sent: no exact counts, no error texts, no bounds."
 )
+_LEARNT = "Or it answers with what it learnt by itself, and that it learnt from such noisy sums alone."
 _NOT_PROMISED = (
     "- That a statement about all persons stays unknown: whether a person is in the table is hidden, not what all say.",
     "- This price for a person at several sites, or under several keys at one site: each presence costs again.",
@@ -100,7 +101,8 @@ def _purpose(study: Study) -> list[str]:
 
 
 def _leaves(study: Study) -> list[str]:
-    lines = [_ROWS_STAY]
+    learnt = any(step.within for step in study.plan)
+    lines = [f"{_ROWS_STAY} {_LEARNT}" if learnt else _ROWS_STAY]
     if study.masked:
         lines.append(_MASKED)
     if not study.plan:
@@ -123,7 +125,7 @@ def _leaves(study: Study) -> list[str]:
 def _sums(step: Step) -> str:
     times = "1 sum" if step.repeats == 1 else f"{step.repeats} sums"
     noise = "WITHOUT NOISE" if step.multiplier is None else f"noise multiplier {float(step.multiplier):.4g}"
-    over = "" if step.rate is None else f", each over a secret random {float(step.rate):.3g} of the persons"
+    over = "" if step.rate is None else f", each over a secret random {100 * float(step.rate):.3g} % of the persons"
     return f"{times} ({step.kind}, {noise}{over}): {_KINDS.get(step.kind, 'sums of this kind')}."
 
 

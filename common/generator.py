@@ -20,6 +20,7 @@ from silosynth.common.arrays import Codes
 from silosynth.common.engine import Generator
 from silosynth.common.engines import gan_generator, mixture, sampling
 from silosynth.common.engines.autoregressive import learns_at_sites
+from silosynth.common.engines.gan import learns_for_each_site
 from silosynth.common.errors import InvalidStudy, MalformedFrame, NotPossible
 from silosynth.common.schema import Schema
 from silosynth.common.study import Study
@@ -75,15 +76,18 @@ _FORMATS: Final[Mapping[str, _Format]] = {
     "autoregressive": _Format(sampling.freeze, sampling.thaw),
     "gan": _Format(gan_generator.freeze, gan_generator.thaw),
 }
-_MIXED: Final = _Format(
-    lambda mixed: mixture.freeze(mixed, sampling.freeze),
-    lambda study, arrays: mixture.thaw(arrays, len(study.roster), lambda part: sampling.thaw(study, part)),
-)
-"""Of an autoregressive network for each site."""
+_MIXED: Final[Mapping[str, Callable[[Study], bool]]] = {"autoregressive": learns_at_sites, "gan": learns_for_each_site}
+"""Whether an engine makes a generator for each site, and of them a mixture."""
 
 
 def _format(study: Study) -> _Format:
-    return _MIXED if study.engine == "autoregressive" and learns_at_sites(study) else _FORMATS[study.engine]
+    one = _FORMATS[study.engine]
+    if not _MIXED[study.engine](study):
+        return one
+    return _Format(
+        lambda mixed: mixture.freeze(mixed, one.freeze),
+        lambda study, arrays: mixture.thaw(arrays, len(study.roster), lambda part: one.thaw(study, part)),
+    )
 
 
 def save(generator: Generator, study: Study, header: Mapping[str, Any]) -> bytes:

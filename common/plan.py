@@ -1,7 +1,7 @@
 """From a budget to a plan: how many sums of which kind at which noise, fixed before anybody approves."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,8 +13,10 @@ from silosynth.common.errors import InvalidStudy, NotPossible
 from silosynth.common.privacy import Composed
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
-_WITHOUT_GAIN = 1.01  # 1 is enough without the gain of sampling, but for the rounding of losses
+_FEWEST_HONEST = 2
+_WITHOUT_GAIN = 0.01  # log of a noise that is enough if sampling gains nothing, whatever the rounding of losses
 _CLOSE = 1e-5  # relative to epsilon: how closely the noise is searched for
+_TINY, _FAR = 1e-300, 10.0  # an epsilon and a log for those that are none
 
 
 def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
@@ -26,7 +28,16 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
 
     Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
     """
-    shares = SPLITS[study.engine](study)
+    shares = SPLITS[study.engine](replace(study, roster=roster))
+    if study.trust is Trust.SECURE_SUM and len(roster) - study.budget.colluders < _FEWEST_HONEST:
+        raise InvalidStudy(
+            f"[study] key 'trust': of {len(roster)} sites {study.budget.colluders} may collude, and a sum over fewer "
+            f'than {_FEWEST_HONEST} others hides nobody: bring more sites, or write trust = "local" under [study], so '
+            "that each site adds all of the noise by itself, and two sites are enough"
+        )
+    for share in _leaves(shares):
+        if share.rate is not None and not 0 < share.rate <= 1:
+            raise InvalidStudy("[engine] key 'rate': must lie above 0, by more than rounding, and at most at 1")
     if any(share.within or share.sampled for share in shares) and study.trust is not Trust.LOCAL:
         raise InvalidStudy("[study] key 'trust': a site learns by itself only with trust = \"local\"")
     if math.isinf(study.budget.epsilon):
@@ -60,6 +71,12 @@ def _steps(
     )
 
 
+def _leaves(shares: tuple[Share, ...]) -> Iterator[Share]:
+    for share in shares:
+        yield share
+        yield from _leaves(share.within)
+
+
 def _multiplier(share: Share, repeats: int, affordable: Fraction, fraction: Fraction | int) -> Fraction:
     """The least multiplier of 6 digits whose sums cost at most their share of the affordable mu^2, times `fraction`."""
     squared = fraction**2 * repeats / (share.share * affordable)
@@ -74,29 +91,24 @@ def _six_digits(rate: Fraction | None) -> Fraction | None:
 
 def _least_noise(plan: Callable[[float], tuple[Step, ...]], budget: Budget) -> tuple[Step, ...]:
     """The plan with the least noise in its sampled sums, relative to that without sampling, that fits the budget."""
+    from scipy.optimize import brentq  # noqa: PLC0415  # only where something is sampled
+
     wanted = budget.epsilon * (1 - 2 * _CLOSE)  # so that a plan within _CLOSE of it fits
 
-    def over(fraction: float) -> float:  # log of the epsilon of a plan over the wanted one
-        event = Composed(tuple(step.history(1) for step in plan(fraction)))
-        return math.log(sampled.epsilon_of(event, budget.delta) or math.ulp(0)) - math.log(wanted)
+    def over(log_fraction: float) -> float:  # log of a plan's epsilon over the wanted one
+        event = Composed(tuple(step.history(1) for step in plan(math.exp(log_fraction))))
+        spent = sampled.epsilon_of(event, budget.delta)
+        return min(math.log(max(spent, _TINY) / wanted), _FAR)
 
-    low, high = 0.5, _WITHOUT_GAIN
-    above, below = over(low), over(high)
-    if below > 0:
+    high = _WITHOUT_GAIN
+    if over(high) > 0:
         raise NotPossible(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g} cannot be reached with these samples: raise the "
             "engine's `rate` or epsilon, or ask for fewer steps"
         )
-    while above <= 0:
-        low, high, above, below = low / 2, low, over(low / 2), above
-    trial, excess = high, below
-    while abs(excess) > _CLOSE and high / low > 1 + _CLOSE:
-        # Illinois: secants in logs, where the curve is nearly straight; an end that stays counts for half as much
-        place = above / (above - below) if math.isfinite(above) else 0.5
-        trial = low * (high / low) ** place
-        excess = over(trial)
-        if excess > 0:
-            low, above, below = trial, excess, below / 2
-        else:
-            high, below, above = trial, excess, above / 2
-    return plan(trial if abs(excess) <= _CLOSE else high)
+    while over(high - 1) <= 0:
+        high -= 1
+    found = float(brentq(over, high - 1, high, xtol=_CLOSE / 4))
+    while over(found) > _CLOSE:
+        found += _CLOSE / 4
+    return plan(math.exp(found))

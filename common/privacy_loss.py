@@ -63,8 +63,8 @@ class Curve:
             return 0.0 if below.size else math.inf
         after = int(below[0])
         # delta is convex in e^epsilon: between two points it lies below their chord
-        (low, high), (more, less) = np.exp(self.epsilons[after - 1 : after + 1]), self.deltas[after - 1 : after + 1]
-        return math.log(low + (high - low) * (more - delta) / (more - less)) * (1 + 1e-12)
+        (low, high), (more, less) = self.epsilons[after - 1 : after + 1], self.deltas[after - 1 : after + 1]
+        return float(low + math.log1p(math.expm1(high - low) * (more - delta) / (more - less))) * (1 + 1e-12)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,22 @@ def curve(history: tuple[Steps, ...], least: float) -> Curve:
 
 def gaussian(mu: float, epsilons: Real) -> Real:
     """Delta of a mu-GDP mechanism, shape of `epsilons` (Balle, Wang 2018, theorem 8), within 1e-9 or so."""
-    falls = np.exp(epsilons + log_ndtr(-mu / 2 - epsilons / mu))
-    return np.asarray(np.maximum(0.0, ndtr(mu / 2 - epsilons / mu) - falls))
+    return np.maximum(0.0, _tested(mu, epsilons, epsilons))
+
+
+def under_gaussian(mu: float, epsilons: Real) -> tuple[Real, Real]:
+    """Bounds on the delta of a mu-GDP mechanism between neighbours of `epsilons`, from below: at their left and right.
+
+    Straight in e^epsilon between the two: what the best test for the middle achieves. Shape (points - 1,) each.
+    """
+    middle = (epsilons[:-1] + epsilons[1:]) / 2
+    return _tested(mu, middle, epsilons[:-1]), _tested(mu, middle, epsilons[1:])
+
+
+def _tested(mu: float, best_for: Real, epsilons: Real) -> Real:
+    """P(A) - e^epsilon Q(A) for the region A that maximises it at other epsilons, P = N(mu, 1) and Q = N(0, 1)."""
+    false_alarm = log_ndtr(-mu / 2 - best_for / mu)
+    return np.asarray(ndtr(mu / 2 - best_for / mu) - np.exp(epsilons + false_alarm))
 
 
 def _grid(history: tuple[Steps, ...]) -> tuple[float, float]:

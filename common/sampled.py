@@ -27,6 +27,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from silosynth.common import accounting
 from silosynth.common.errors import NotPossible
 from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled, Unpriced, View
@@ -54,7 +56,7 @@ def certify(history: Event) -> Fraction:
     """
     try:
         curve = _curve(history, SLACK / 2)
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise NotPossible(f"the sampled sums of the plan cannot be accounted for: {error}") from error
     low, high = 0.0, 1.0
     while not _dominated(curve, high, 1 + _SPARE):
@@ -68,8 +70,9 @@ def certify(history: Event) -> Fraction:
 def covers(certified: Certified) -> bool:
     """Whether a claimed mu^2 covers its history: what a site checks for itself before it believes a plan."""
     try:
-        return _dominated(_curve(certified.event, SLACK / 2), float(certified.mu_squared), 1.0)
-    except (ValueError, Unpriced):
+        claimed = float(certified.mu_squared)
+        return claimed > 0 and _dominated(_curve(certified.event, SLACK / 2), claimed, 1.0)
+    except (ValueError, ArithmeticError, Unpriced):
         return False
 
 
@@ -85,7 +88,7 @@ def epsilon_of(event: Event, delta: float, view: View = View.LOCAL) -> float:
         raise ValueError("delta must lie above 2^-40 and below 1")
     try:
         return _curve(event, (delta - accounting.SLACK) / 2).epsilon(delta - accounting.SLACK)
-    except ValueError:
+    except (ValueError, ArithmeticError):
         return math.inf
 
 
@@ -110,7 +113,7 @@ def rounded_up(value: Fraction) -> Fraction:
 
 @lru_cache(maxsize=64)
 def _curve(history: Event, least: float) -> "Curve":
-    """Delta at every epsilon, down to `least`. Raises Unpriced, ValueError."""
+    """Delta at every epsilon, down to `least`. Raises Unpriced, ValueError; ArithmeticError where no float holds it."""
     from silosynth.common.privacy_loss import Steps, curve  # noqa: PLC0415  # loads scipy: only where it is needed
 
     sums = _sums(history, 1)
@@ -144,9 +147,12 @@ def _sums(event: Event, times: int) -> Counter[Sampled | Gaussian]:
 
 
 def _dominated(curve: "Curve", mu_squared: float, factor: float) -> bool:
-    """The criterion above on the curve's grid: delta at a point's left, delta_mu at its right, as both fall."""
-    from silosynth.common.privacy_loss import gaussian  # noqa: PLC0415  # as above
+    """The criterion above, on the curve's points and between them.
 
-    ahead = gaussian(math.sqrt(mu_squared), curve.epsilons[1:])
-    allowed = SLACK + (1 - SLACK) * ahead
-    return bool((curve.deltas[:-1] * factor <= allowed).all() and curve.deltas[-1] <= SLACK)
+    Delta and delta_mu are convex in e^epsilon: between two points delta lies below its chord, delta_mu above a tangent.
+    """
+    from silosynth.common.privacy_loss import under_gaussian  # noqa: PLC0415  # as above
+
+    claimed = np.minimum(curve.deltas * factor, 1.0)
+    left, right = (SLACK + (1 - SLACK) * bound for bound in under_gaussian(math.sqrt(mu_squared), curve.epsilons))
+    return bool((claimed[:-1] <= left).all() and (claimed[1:] <= right).all() and curve.deltas[-1] <= SLACK)

@@ -25,7 +25,7 @@ SAMPLED_BLOCK = 64
 """The same for sums over Poisson samples, whose gradients are dense: 64 rows of 40,000 parameters are 10 MB. Above
 32 MB an array is mapped and cleared anew for every block, which was measured to take four times as long."""
 
-_OVERFLOW_BITS = 60
+_OVERFLOW_BITS = 90
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def clipped_sum_sensitivity() -> Sensitivity:
 
 
 def sampled_slots(rate: Fraction, capacity: int, max_rows_per_unit: int) -> int:
-    """Slots for the rows of a Poisson sample: a public number that is too small with probability below 2^-60.
+    """Slots for the rows of a Poisson sample: a public number that is too small with probability below 2^-90.
 
     Let units of k_i <= m rows, `capacity` = C rows altogether, take part by independent coins of rate q. The rows that
     take part have mean <= q C and variance <= q (1 - q) m C, and each coin moves them by at most m, so by Bernstein's

@@ -152,6 +152,11 @@ class Study:
         return self.threshold - self.budget.colluders
 
     @property
+    def most_rows_of_a_unit(self) -> int:
+        """Rows of one unit that count, at most: 1 where every row is a unit."""
+        return self.max_rows_per_unit if self.unit else min(self.max_rows_per_unit, 1)
+
+    @property
     def releases(self) -> int:
         """Sums in the whole plan."""
         return sum(step.repeats for step in self.plan)

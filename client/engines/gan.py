@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from silosynth.client.engines.gan_local import trained
 from silosynth.common.engine import Claim, Mechanism, Noised, Units
 from silosynth.common.engines import gan as engine
 from silosynth.common.engines.coarsening import Coarsening
@@ -42,7 +43,7 @@ class Gan:
                 check_rows_do_not_meet(shape)
                 return mechanism.clipped_sum(units, Gradients(shape, weights, coarsening), multiplier=multiplier)
             case engine.TrainDiscriminator():
-                raise NotPossible("a discriminator of a site's own")
+                return trained(self._study, task, units, mechanism)
 
 
 @lru_cache(maxsize=8)

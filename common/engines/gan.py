@@ -29,6 +29,8 @@ WIDEST_WITH_PAIRS = 50
 MOMENTS: Final = 3
 """Vectors that make a network under Adam: its weights, the mean of its gradients, the mean of their squares."""
 
+_MOST_WEIGHTS: Final = 1 << 20  # of a discriminator that learns from samples: a sum takes no longer gradients
+
 
 @dataclass(frozen=True)
 class CountOneWays:
@@ -54,12 +56,14 @@ class SumGradients:
 class TrainDiscriminator:
     """Train this site's discriminator against fakes of this generator, for the steps that the study plans.
 
-    `units` is about how many the site has, by its noisy 1-ways; `steps` how many it has taken before, `seed` that of
-    the fakes. `discriminator` has shape (MOMENTS, Shape.size), `generator` (Shape.generator_size,).
+    `units` is about how many the site has, by its noisy 1-ways, `capacity` the rows it has declared; `steps` how many
+    it has taken before, `seed` that of the fakes. `discriminator` has shape (MOMENTS, Shape.size), `generator`
+    (Shape.generator_size,).
     """
 
     coarsening: Coarsening
     units: int
+    capacity: int
     steps: int
     seed: int
     discriminator: Weights = field(repr=False)
@@ -73,71 +77,79 @@ Task: TypeAlias = CountOneWays | CountPairs | SumGradients | TrainDiscriminator
 class Settings:
     """Hyper-parameters; a study overrides them by name under [engine]."""
 
-    width: int = 128
+    width: int = 64
     """Of the discriminator's two hidden layers."""
-    tall: int = 256
-    """Width of the generator's two hidden layers."""
-    pull: float = 1.0
-    """Of each pair of columns on the discriminator's log odds; 0 for a discriminator without weights for pairs."""
-    noise: int = 64
-    """Numbers that the generator makes a row from."""
+    pull: float = 0.0
+    """Of each pair of columns on the discriminator's log odds; 0 for one without weights for pairs, as with
+    `trust = "local"`."""
+    components: int = 1000
+    """Kinds of row that the generator mixes."""
+    spread: float = 1.0
+    """Of the components' logits at the beginning, a standard deviation."""
     bins: int = 24
     """About as many for an ordered column."""
-    steps: int = 150
-    """Rounds of the game."""
-    learning_rate: float = 0.005
+    steps: int = 98
+    """Rounds of the game; with the counts a hundred releases."""
+    learning_rate: float = 0.01
     """Of the discriminator."""
-    generator_rate: float = 0.001
-    generator_steps: int = 1
+    steepness: float = 0.01
+    """Weight of the discriminator's squared slope at fakes in its loss."""
+    generator_rate: float = 0.05
+    generator_steps: int = 3
     """In each round."""
     batch: int = 1000
     """Rows of a step of the generator."""
-    fakes: int = 2000
+    fakes: int = 4000
     """Rows of the generator in a step of the discriminator."""
     temperature: float = 0.5
     """Of the relaxed choice of a bin, through which the generator learns."""
-    likeness: float = 20.0
+    likeness: float = 3.0
     """Weight of the squared distance to the noisy 1-ways in the generator's loss."""
     average: float = 0.98
     """Decay of the exponential average of the generator's weights."""
-    snapshot: int = 10
-    """Rounds from one snapshot of the generator to the next."""
-    share_one_ways: float = 0.08
+    share_one_ways: float = 0.12
     """Of the budget, in mu^2; what the counts leave pays for the rounds."""
     share_pairs: float = 0.08
     local_steps: int = 10
     """Of a site's own discriminator in each round, where nobody is trusted."""
-    rate: float = 0.1
-    """Chance of a unit to be in such a step."""
+    sample: int = 150
+    """Units expected in such a step at a site of average capacity; all sites sample at one rate, which is public."""
+    conditional: int = 1
+    """Where nobody is trusted: 1 for a generator of each site's own, taught by that site's discriminator alone; 0 for
+    one generator, taught by the sum of their odds."""
 
 
 _MOST = Settings(
-    1024,
-    1024,
-    100.0,
-    1024,
-    256,
-    10_000,
-    1.0,
-    1.0,
-    100,
-    100_000,
-    100_000,
-    10.0,
-    1e4,
-    0.9999,
-    10_000,
-    0.9,
-    0.9,
-    1000,
-    1.0,
+    width=1024,
+    pull=100.0,
+    components=10_000,
+    spread=10.0,
+    bins=256,
+    steps=10_000,
+    learning_rate=1.0,
+    steepness=10.0,
+    generator_rate=1.0,
+    generator_steps=100,
+    batch=100_000,
+    fakes=100_000,
+    temperature=10.0,
+    likeness=1e4,
+    average=0.9999,
+    share_one_ways=0.9,
+    share_pairs=0.9,
+    local_steps=1000,
+    sample=100_000,
+    conditional=1,
 )
-_MAY_BE_NONE = ("pull",)
+_LOCAL = Settings(width=32, steps=60, learning_rate=0.01, fakes=256, batch=400)
+"""Defaults where nobody is trusted."""
+
+_MAY_BE_NONE = ("pull", "steepness", "conditional")
 
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = Settings()
+    settled = _LOCAL if study.trust is Trust.LOCAL else _by_epsilon(study.budget.epsilon)
     for name, value in study.settings:
         if name not in {entry.name for entry in fields(settled)}:
             known = ", ".join(sorted(entry.name for entry in fields(settled)))
@@ -152,18 +164,25 @@ def settings(study: Study) -> Settings:
     return settled
 
 
+def _by_epsilon(epsilon: float) -> Settings:
+    """Defaults as measured: a large budget pays for more rounds."""
+    plenty = 8
+    return Settings() if epsilon < plenty else Settings(steps=198)
+
+
 def split(study: Study) -> tuple[Share, ...]:
     """How the budget is divided, from public facts only; the shares add up to 1."""
     settled, columns = settings(study), len(study.schema.columns)
     one_ways = Fraction(settled.share_one_ways)
-    pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
-    rest = 1 - one_ways - pairs
+    first = Share(ONE_WAYS, 1, one_ways)
     if study.trust is Trust.LOCAL:
-        within = Share(GRADIENT, settled.local_steps, rest, Fraction(settled.rate).limit_denominator(10_000))
-        rounds = Share(DISCRIMINATOR, settled.steps, rest, within=(within,))
-    else:
-        rounds = Share(GRADIENT, settled.steps, rest)
-    return tuple(share for share in (Share(ONE_WAYS, 1, one_ways), Share(PAIRS, 1, pairs), rounds) if share.share)
+        rest, rows = 1 - one_ways, sum(member.capacity for member in study.roster)
+        rate = min(Fraction(1), Fraction(settled.sample * len(study.roster), max(1, rows)))
+        steps = Share(GRADIENT, settled.local_steps, rest, rate or Fraction(1))
+        return first, Share(DISCRIMINATOR, settled.steps, rest, within=(steps,))
+    pairs = Fraction(settled.share_pairs) if 1 < columns <= WIDEST_WITH_PAIRS else Fraction(0)
+    rounds = Share(GRADIENT, settled.steps, 1 - one_ways - pairs)
+    return (first, Share(PAIRS, 1, pairs), rounds) if pairs else (first, rounds)
 
 
 def step_of(study: Study, kind: str) -> Step:
@@ -178,8 +197,15 @@ def step_of(study: Study, kind: str) -> Step:
 def shape(study: Study, coarsening: Coarsening) -> Shape:
     """The networks' shape."""
     settled = settings(study)
-    pull = settled.pull if len(coarsening.sizes) <= WIDEST_WITH_PAIRS else 0.0
-    return Shape(coarsening.sizes, settled.width, settled.tall, settled.noise, pull)
+    sums = study.trust is Trust.SECURE_SUM and len(coarsening.sizes) <= WIDEST_WITH_PAIRS
+    pull = settled.pull if sums else 0.0  # its gradients have a closed form, but are too long to be written down
+    sharing = len(study.roster) if learns_for_each_site(study) else 1
+    return Shape(coarsening.sizes, settled.width, max(1, settled.components // sharing), pull)
+
+
+def learns_for_each_site(study: Study) -> bool:
+    """Whether a study trains a generator for each site, which share the components, and not one for all."""
+    return study.trust is Trust.LOCAL and bool(settings(study).conditional)
 
 
 def answer_size(study: Study, task: Task) -> int:
@@ -217,9 +243,9 @@ def take_apart(task: Task) -> Parts:
             return Parts(PAIRS, coarsening.maps)
         case SumGradients(coarsening, weights):
             return Parts(GRADIENT, coarsening.maps, weights)
-        case TrainDiscriminator(coarsening, units, steps, seed, discriminator, generator):
+        case TrainDiscriminator(coarsening, units, capacity, steps, seed, discriminator, generator):
             tensor = np.concatenate([discriminator.ravel(), generator])
-            return Parts(DISCRIMINATOR, (*coarsening.maps, (units, steps, seed)), tensor)
+            return Parts(DISCRIMINATOR, (*coarsening.maps, (units, capacity, steps, seed)), tensor)
 
 
 def put_together(study: Study, parts: Parts) -> Task:
@@ -237,7 +263,10 @@ def put_together(study: Study, parts: Parts) -> Task:
     coarsening.check(study.schema.sizes)
     rest = parts.lists[columns:]
     if parts.kind == DISCRIMINATOR:
-        return _train(shape(study, coarsening), coarsening, rest, parts.tensor)
+        task = _train(shape(study, coarsening), coarsening, rest, parts.tensor)
+        if task.capacity not in {member.capacity for member in study.roster}:  # few rows would mean many fakes a block
+            raise MalformedFrame("a site trains on samples of as many rows as one has declared")
+        return task
     if rest:
         raise MalformedFrame("a sum takes a coarsening and nothing else")
     if parts.kind == PAIRS:
@@ -267,13 +296,14 @@ def _train(
     networks: Shape, coarsening: Coarsening, rest: tuple[tuple[int, ...], ...], tensor: Weights
 ) -> TrainDiscriminator:
     match rest:
-        case ((units, steps, seed),) if units >= 1 and steps >= 0 and seed >= 0:
+        case ((units, capacity, steps, seed),) if min(units, capacity) >= 1 and min(steps, seed) >= 0:
+            if networks.size > _MOST_WEIGHTS:
+                raise MalformedFrame("a discriminator too large for gradients row by row")
             _check(tensor, MOMENTS * networks.size + networks.generator_size)
             discriminator, generator = np.split(tensor, [MOMENTS * networks.size])
-            return TrainDiscriminator(
-                coarsening, units, steps, seed, discriminator.reshape(MOMENTS, networks.size), generator
-            )
-    raise MalformedFrame("training takes a number of units, of steps, and a seed")
+            stacked = discriminator.reshape(MOMENTS, networks.size)
+            return TrainDiscriminator(coarsening, units, capacity, steps, seed, stacked, generator)
+    raise MalformedFrame("training takes a number of units, of rows, of steps, and a seed")
 
 
 def _check(weights: Weights, size: int) -> None:

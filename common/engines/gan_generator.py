@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from silosynth.common.arrays import Codes, Real, Weights
+from silosynth.common.arrays import Codes, Index, Real, Weights
 from silosynth.common.engines import gan as engine
 from silosynth.common.engines.coarsening import Coarsening
-from silosynth.common.engines.gan_net import Generator, by_column, generator, scores, standard_normal
+from silosynth.common.engines.gan_net import by_column, components, frequencies, generator
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.layouts import rising
 from silosynth.common.engines.sampling import fine_cells
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.study import Study
 
-_TOGETHER = 4096  # rows sampled at once
+_TOGETHER = 16_384  # rows sampled at once
 _DTYPES: Final = {"maps": "<i2", "weights": "<f4", "within": "<f8"}
 
 
@@ -33,30 +33,28 @@ class GanGenerator:
 
     def sample(self, rows: int, rng: np.random.Generator) -> Codes:
         """Fine cells of synthetic rows, shape (rows, columns)."""
-        net, codes = generator(self.shape, torch.from_numpy(self.weights)), np.empty((rows, len(self.within)), np.int32)
-        bins = np.empty(codes.shape, dtype=np.int64)
+        codes = np.empty((rows, len(self.within)), dtype=np.int32)
         for begin in range(0, rows, _TOGETHER):
-            block = bins[begin : begin + _TOGETHER]
-            block[:] = _bins(self.shape, net, len(block), rng)
-        for column, (bin_of, share) in enumerate(zip(self.coarsening.arrays, self.within, strict=True)):
-            codes[:, column] = fine_cells(bins[:, column], bin_of, share, rng)
+            block = codes[begin : begin + _TOGETHER]
+            bins = self._bins(len(block), rng)
+            for column, (bin_of, share) in enumerate(zip(self.coarsening.arrays, self.within, strict=True)):
+                block[:, column] = fine_cells(bins[:, column], bin_of, share, rng)
         return codes
 
+    def _bins(self, rows: int, rng: np.random.Generator) -> Index:
+        """Bins of `rows` rows, shape (rows, columns).
 
-@torch.inference_mode()
-def _bins(shape: Shape, net: Generator, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Bins of `rows` rows, shape (rows, columns).
-
-    A column's uniforms are stratified over the rows, in random order: frequencies vary less than those of independent
-    draws, each row's distribution is the same.
-    """
-    logits = scores(net, standard_normal(rows, shape.noise, rng))
-    bins = np.empty((rows, len(shape.bins)), dtype=np.int64)
-    for column, of_bins in enumerate(by_column(shape, logits)):
-        reached = of_bins.softmax(1).cumsum(1)
-        uniform = torch.from_numpy((rng.permutation(rows) + rng.random(rows)) / rows).float()[:, None]
-        bins[:, column] = (reached[:, :-1] <= uniform * reached[:, -1:]).sum(1).numpy()
-    return bins
+        A column's uniforms are stratified over the rows, in random order: frequencies vary less than those of
+        independent draws, each row's distribution is the same.
+        """
+        held = frequencies(self.shape, generator(self.shape, torch.from_numpy(self.weights))).double()
+        component = torch.from_numpy(rng.permutation(components(self.shape, rows, rng)))
+        bins = np.empty((rows, len(self.shape.bins)), dtype=np.int64)
+        for column, share in enumerate(by_column(self.shape, held)):
+            reached = share.cumsum(1)[component]
+            uniform = torch.from_numpy((rng.permutation(rows) + rng.random(rows)) / rows)[:, None]
+            bins[:, column] = (reached[:, :-1] <= uniform * reached[:, -1:]).sum(1).numpy()
+        return bins
 
 
 def freeze(made: GanGenerator) -> Mapping[str, NDArray[Any]]:

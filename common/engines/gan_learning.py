@@ -14,22 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from silosynth.common import scale
-from silosynth.common.arrays import Real, Vector, Weights
+from silosynth.common.arrays import Index, Real, Vector, Weights
 from silosynth.common.engines import gan as engine
-from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.gan_net import (
     by_column,
+    components,
     discriminate,
     discriminator,
-    fakes,
+    frequencies,
     generator,
     gumbel,
-    scores,
-    standard_normal,
+    one_hot,
 )
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.gan_terms import FAKE, Gradients, clipped_sum
-from silosynth.common.engines.layouts import Pairs
 from silosynth.common.engines.preparation import Preparation, prepare
 from silosynth.common.study import Study
 
@@ -37,7 +35,7 @@ MOST_LOG_ODDS = 8.0
 """A discriminator is believed up to odds of e^8 to 1: what lies beyond, no step along noise can have told it."""
 
 _MOMENTUM, _SQUARES, _TINY = 0.5, 0.99, 1e-8  # Adam's (Kingma, Ba 2015)
-_AT_A_TIME, _SNAPSHOT_ROWS, _CALIBRATION_ROWS = 4096, 20480, 20_000
+_MOST_STEEP = 1000  # fakes at which slopes are taken, or somewhat fewer
 _MOST_MOVES, _CLOSE, _FLOOR = 30, 1e-4, 1e-6
 
 
@@ -95,14 +93,6 @@ class Lesson:
     rng: np.random.Generator = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Noisy pair tables as frequencies, shape (cells of all pairs,)."""
-
-    coarsening: Coarsening
-    pairs: Real = field(repr=False)
-
-
 def count_deviation(study: Study, kind: str, answers: int) -> float:
     """Standard deviation of the noise in a count of the sum of so many sites' answers, in units."""
     step, columns = engine.step_of(study, kind), len(study.schema.columns)
@@ -119,11 +109,21 @@ def prepared_from(study: Study, one_ways: Vector, answers: int) -> Preparation:
     return prepare(study.schema, one_ways / scale.HISTOGRAM_GRID, deviation, engine.settings(study).bins)
 
 
-def fake_gradient(gradients: Gradients, made_by: Weights, rows: int, rng: np.random.Generator) -> Real:
-    """Mean of the critic's gradients over fakes of a generator, clipped as those of real rows are, shape (size,)."""
-    bins = fakes(gradients.shape, made_by, rows, rng)
-    blocks = np.array_split(bins, -(-rows // scale.MICRO_BATCH))
-    return sum((clipped_sum(gradients.of_bins(block, FAKE)) for block in blocks), np.zeros(gradients.size)) / rows
+def critic_gradient(gradients: Gradients, real: Real, made: Index, steepness: float) -> Weights:
+    """Gradient of the discriminator's loss, shape (size,), from the noisy mean over real rows and from fakes.
+
+    `made` are bins of fakes, shape (rows, columns), clipped as real rows are. The last part of the loss is `steepness`
+    times half the squared slope of the discriminator in its input, at fakes, where it costs no privacy: on the support
+    of the data it would (Mescheder et al. 2018, "R2").
+    """
+    blocks = np.array_split(made, -(-len(made) // scale.MICRO_BATCH))
+    fake = sum((clipped_sum(gradients.of_bins(block, FAKE)) for block in blocks), np.zeros(gradients.size)) / len(made)
+    flat = torch.from_numpy(gradients.weights).clone().requires_grad_()
+    rows = one_hot(gradients.shape, made[:: -(-len(made) // _MOST_STEEP)]).requires_grad_()
+    said = discriminate(gradients.shape, discriminator(gradients.shape, flat), rows).sum()
+    (slopes,) = torch.autograd.grad(said, rows, create_graph=True)
+    (penalty,) = torch.autograd.grad(slopes.square().sum(1).mean() / 2, flat)
+    return (real + fake + steepness * penalty.numpy()).astype(np.float32)
 
 
 def taught(
@@ -151,47 +151,38 @@ def generator_gradient(shape: Shape, weights: Weights, critics: Sequence[Critic]
     squared distance of the mean row to the noisy 1-ways.
     """
     settled, rng = lesson.settings, lesson.rng
-    flat = torch.from_numpy(weights.copy()).requires_grad_()
-    logits = scores(generator(shape, flat), standard_normal(settled.batch, shape.noise, rng))
+    flat = torch.from_numpy(weights).clone().requires_grad_()
+    table = generator(shape, flat)
+    logits = table[torch.from_numpy(components(shape, settled.batch, rng))]
     rows = _chosen(shape, logits + gumbel(settled.batch, shape.all_bins, rng), settled.temperature)
     said = [critic.log_share + _log_odds(shape, critic, rows) for critic in critics]
-    expected = torch.cat([column.softmax(1) for column in by_column(shape, logits)], 1).mean(0)
-    unlike = (expected - torch.from_numpy(np.concatenate(list(lesson.marginals))).float()).square().sum()
-    loss = functional.softplus(-torch.logsumexp(torch.stack(said), 0)).mean() + settled.likeness * unlike
-    (gradient,) = torch.autograd.grad(loss, flat)  # leaves nothing behind, neither here nor in a critic
+    unlike = frequencies(shape, table).mean(0) - torch.from_numpy(np.concatenate(list(lesson.marginals))).float()
+    loss = functional.softplus(-torch.logsumexp(torch.stack(said), 0)).mean()
+    (gradient,) = torch.autograd.grad(loss + settled.likeness * unlike.square().sum(), flat)
     found: Weights = gradient.numpy()
     return found
 
 
-def misfit(shape: Shape, weights: Weights, measured: Measured, rng: np.random.Generator) -> float:
-    """Sum of squared differences between the generator's pair tables and noisy ones, both as frequencies."""
-    layout, rows = Pairs(measured.coarsening), _SNAPSHOT_ROWS
-    counts = np.zeros(layout.offsets[-1])
-    for _ in range(0, rows, _AT_A_TIME):
-        bins = fakes(shape, weights, _AT_A_TIME, rng)
-        counts += np.bincount(layout.cells_of_bins(bins).ravel(), minlength=counts.size)
-    return float(np.square(counts / rows - measured.pairs).sum())
+def misfit(shape: Shape, weights: Weights, pairs: Real) -> float:
+    """Sum of squared differences between the generator's pair tables and noisy ones, shape (cells,), as frequencies."""
+    held = frequencies(shape, generator(shape, torch.from_numpy(weights)))
+    tables = (held.t() @ held).numpy().ravel()[shape.places] / shape.components
+    return float(np.square(tables - pairs).sum())
 
 
-@torch.inference_mode()
-def calibrated(shape: Shape, weights: Weights, marginals: Sequence[Real], rng: np.random.Generator) -> Weights:
-    """The generator with its heads' biases moved so that each column is as frequent as in `marginals`.
+def calibrated(shape: Shape, weights: Weights, marginals: Sequence[Real]) -> Weights:
+    """The generator with each column as frequent as in `marginals`: post-processing of the noisy 1-ways.
 
-    By log(wanted / predicted), until the mean prediction over a sample is what is wanted: post-processing of the noisy
-    1-ways. Columns depend on each other through the noise alone, so each is moved by itself.
+    All components' logits move together by log(wanted / predicted), until the mean prediction is what is wanted.
     """
     flat = torch.from_numpy(weights.copy())
-    net = generator(shape, flat)
-    logits = scores(net, standard_normal(_CALIBRATION_ROWS, shape.noise, rng))
-    columns = zip(by_column(shape, logits), marginals, by_column(shape, net.head_bias), strict=True)
-    for of_bins, wanted, bias in columns:
-        target, moved = torch.from_numpy(wanted).float() + _FLOOR, torch.zeros_like(bias)
+    for column, wanted in zip(by_column(shape, generator(shape, flat)), marginals, strict=True):
+        target = torch.from_numpy(wanted).float() + _FLOOR
         for _ in range(_MOST_MOVES):
-            predicted = (of_bins + moved).softmax(1).mean(0) + _FLOOR
+            predicted = column.softmax(1).mean(0) + _FLOOR
             if (predicted - target).abs().max() < _CLOSE:
                 break
-            moved += (target / predicted).log()
-        bias.add_(moved)
+            column.add_((target / predicted).log())
     found: Weights = flat.numpy()
     return found
 

@@ -1,8 +1,12 @@
 """The two networks of the GAN engine as flat vectors of weights: a discriminator of rows and a generator of them.
 
 Both are plain functions of (weights, input), so there is no module that could keep a gradient, a hook or a random
-number from one round to the next. Neither has a layer in which rows meet. A flat vector holds the parameters in the
-order, and each in the shape, of `torch.nn.Sequential(...).parameters()` of the same layers.
+number from one round to the next. Neither has a layer in which rows meet.
+
+The discriminator is wide and deep (Cheng et al. 2016): two hidden layers, and beside them, where asked for, a weight
+for each cell of each pair of columns. The generator is a mixture of products: its noise is a component, drawn evenly,
+and a component holds logits of every column's bins. In 200 rounds it learns what a deep network of Gaussian noise does
+not: measured in DECISIONS.md.
 """
 
 import math
@@ -18,14 +22,13 @@ from silosynth.common.arrays import Index, Real, Weights
 from silosynth.common.engines.gan_shape import Shape
 
 SLOPE = 0.2
-"""Of both networks' leaky ReLUs, below zero."""
+"""Of the leaky ReLUs, below zero."""
 
 _LEAST_FREQUENCY = 1e-4
-_TIMID = 0.3  # of the head's weights at the beginning, when the columns' frequencies should stand out
 
 
 class Discriminator(NamedTuple):
-    """Views into one vector of a discriminator's parameters."""
+    """Views into one vector of a discriminator's parameters, in the order of torch's own linear layers."""
 
     first: Tensor  # (width, all bins)
     first_bias: Tensor  # (width,)
@@ -33,52 +36,37 @@ class Discriminator(NamedTuple):
     second_bias: Tensor  # (width,)
     last: Tensor  # (width,)
     last_bias: Tensor  # (1,)
-    pairs: Tensor  # (pair cells,)
-
-
-class Generator(NamedTuple):
-    """Views into one vector of a generator's parameters. A gain and a shift stand behind each layer's norm."""
-
-    first: Tensor  # (tall, noise)
-    first_bias: Tensor  # (tall,), as the next two
-    first_gain: Tensor
-    first_shift: Tensor
-    second: Tensor  # (tall, tall)
-    second_bias: Tensor
-    second_gain: Tensor
-    second_shift: Tensor
-    head: Tensor  # (all bins, tall)
-    head_bias: Tensor  # (all bins,)
+    pairs: Tensor  # (pair weights,)
 
 
 def discriminator(shape: Shape, flat: Tensor) -> Discriminator:
     """The layers in a flat vector, shape (shape.size,): views, which share its memory and its gradient."""
-    return Discriminator(*_views(flat, shape.of_discriminator))
+    parts = torch.split(flat, [math.prod(of) for of in shape.of_discriminator])
+    return Discriminator(*(part.view(of) for part, of in zip(parts, shape.of_discriminator, strict=True)))
 
 
-def generator(shape: Shape, flat: Tensor) -> Generator:
-    """The layers in a flat vector, shape (shape.generator_size,): views, which share its memory and its gradient."""
-    return Generator(*_views(flat, shape.of_generator))
+def generator(shape: Shape, flat: Tensor) -> Tensor:
+    """The logits in a flat vector, shape (components, all bins): a view."""
+    return flat.view(shape.components, shape.all_bins)
 
 
 def initial_discriminator(shape: Shape, rng: np.random.Generator) -> Weights:
-    """A discriminator to begin with, shape (shape.size,)."""
-    deep, fans = shape.of_discriminator[:-1], (shape.all_bins,) * 2 + (shape.width,) * 4
-    return np.append(_uniform(deep, fans, rng), np.zeros(shape.pair_cells, dtype=np.float32))
-
-
-def initial_generator(shape: Shape, marginals: Sequence[Real], rng: np.random.Generator) -> Weights:
-    """A generator to begin with, shape (shape.generator_size,): each column about as frequent as in `marginals`."""
-    own = shape.tall
-    fans = (shape.noise, shape.noise, own, own, own, own, own, own, own, own)
-    flat = _uniform(shape.of_generator, fans, rng)
-    net = generator(shape, torch.from_numpy(flat))
-    for gain, shift in ((net.first_gain, net.first_shift), (net.second_gain, net.second_shift)):
-        gain.fill_(1.0)
-        shift.zero_()
-    net.head.mul_(_TIMID)
-    net.head_bias.copy_(torch.from_numpy(np.log(np.concatenate(list(marginals)).clip(_LEAST_FREQUENCY))))
+    """A discriminator to begin with, shape (shape.size,): uniform as torch begins linear layers, pairs at zero."""
+    flat = np.zeros(shape.size, dtype=np.float32)
+    net = discriminator(shape, torch.from_numpy(flat))
+    for layer, inputs in zip(net[:-1], (shape.all_bins, shape.all_bins, *(shape.width,) * 4), strict=True):
+        layer.copy_(torch.from_numpy(rng.uniform(-1, 1, layer.shape) / math.sqrt(inputs)))
     return flat
+
+
+def initial_generator(shape: Shape, marginals: Sequence[Real], spread: float, rng: np.random.Generator) -> Weights:
+    """A generator to begin with, shape (shape.generator_size,): components `spread` about the frequencies' logarithms.
+
+    `spread` is a standard deviation. Without it all components would be alike and remain so.
+    """
+    logits = np.log(np.concatenate(list(marginals)).clip(_LEAST_FREQUENCY))
+    drawn: Weights = (logits + spread * rng.standard_normal((shape.components, shape.all_bins))).astype(np.float32)
+    return drawn.ravel()
 
 
 def discriminate(shape: Shape, net: Discriminator, rows: Tensor) -> Tensor:
@@ -86,25 +74,15 @@ def discriminate(shape: Shape, net: Discriminator, rows: Tensor) -> Tensor:
     hidden = functional.leaky_relu(torch.addmm(net.first_bias, rows, net.first.t()), SLOPE)
     hidden = functional.leaky_relu(torch.addmm(net.second_bias, hidden, net.second.t()), SLOPE)
     deep = hidden @ net.last + net.last_bias
-    if not shape.pair_cells:
+    if not shape.pair_weights:
         return deep
     square = torch.zeros(shape.all_bins**2).index_copy(0, torch.from_numpy(shape.places), net.pairs)
     return deep + shape.pull * ((rows @ square.view(shape.all_bins, -1)) * rows).sum(1)
 
 
-def scores(net: Generator, noise: Tensor) -> Tensor:
-    """Logits of every column's bins, shape (rows, all bins), from standard normal noise of shape (rows, noise)."""
-    tall = net.first_bias.shape
-    hidden = torch.addmm(net.first_bias, noise, net.first.t())
-    hidden = functional.leaky_relu(functional.layer_norm(hidden, tall, net.first_gain, net.first_shift), SLOPE)
-    hidden = torch.addmm(net.second_bias, hidden, net.second.t())
-    hidden = functional.leaky_relu(functional.layer_norm(hidden, tall, net.second_gain, net.second_shift), SLOPE)
-    return torch.addmm(net.head_bias, hidden, net.head.t())
-
-
-def standard_normal(rows: int, columns: int, rng: np.random.Generator) -> Tensor:
-    """Shape (rows, columns)."""
-    return torch.from_numpy(rng.standard_normal((rows, columns), dtype=np.float32))
+def components(shape: Shape, rows: int, rng: np.random.Generator) -> Index:
+    """A component for each row, shape (rows,), rising: each as often as every other, one more or less."""
+    return ((np.arange(rows) + rng.random()) * (shape.components / rows)).astype(np.int64) % shape.components
 
 
 def gumbel(rows: int, columns: int, rng: np.random.Generator) -> Tensor:
@@ -113,26 +91,25 @@ def gumbel(rows: int, columns: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(-np.log(np.maximum(waited, np.finfo(np.float32).tiny)))
 
 
-@torch.inference_mode()
 def fakes(shape: Shape, weights: Weights, rows: int, rng: np.random.Generator) -> Index:
     """Bins of `rows` rows of the generator, shape (rows, columns): a function of weights and random numbers only."""
-    net = generator(shape, torch.from_numpy(weights))
-    drawn = scores(net, standard_normal(rows, shape.noise, rng)).add_(gumbel(rows, shape.all_bins, rng))
+    logits = generator(shape, torch.from_numpy(weights))[torch.from_numpy(components(shape, rows, rng))]
+    drawn = logits + gumbel(rows, shape.all_bins, rng)
     bins: Index = torch.stack([column.argmax(1) for column in by_column(shape, drawn)], 1).numpy()
     return bins
+
+
+def one_hot(shape: Shape, bins: Index) -> Tensor:
+    """Rows of bins, shape (rows, columns), as rows of zeros and ones, shape (rows, all bins)."""
+    index = torch.from_numpy(bins + shape.offsets[:-1])
+    return torch.zeros(len(bins), shape.all_bins).scatter_(1, index, 1.0)
+
+
+def frequencies(shape: Shape, table: Tensor) -> Tensor:
+    """Of every bin in each component, shape (components, all bins), from the generator's logits."""
+    return torch.cat([column.softmax(1) for column in by_column(shape, table)], 1)
 
 
 def by_column(shape: Shape, of_bins: Tensor) -> tuple[Tensor, ...]:
     """What stands for all bins in the last axis, for each column alone."""
     return torch.split(of_bins, list(shape.bins), -1)
-
-
-def _views(flat: Tensor, dimensions: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
-    parts = torch.split(flat, [math.prod(of) for of in dimensions])
-    return tuple(part.view(of) for part, of in zip(parts, dimensions, strict=True))
-
-
-def _uniform(dimensions: tuple[tuple[int, ...], ...], fans: tuple[int, ...], rng: np.random.Generator) -> Weights:
-    """Each layer uniform within one over the root of its inputs, as torch begins linear layers."""
-    drawn = [rng.uniform(-1, 1, math.prod(of)) / math.sqrt(fan) for of, fan in zip(dimensions, fans, strict=True)]
-    return np.concatenate(drawn).astype(np.float32)

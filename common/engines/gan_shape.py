@@ -15,15 +15,14 @@ from silosynth.common.engines.layouts import Pairs, rising
 class Shape:
     """Sizes of both networks, all public.
 
-    `bins` are those of each column; `width` the units in each of the discriminator's two hidden layers, `tall` in each
-    of the generator's; `noise` the numbers that a row is made from. `pull` is what each pair of columns adds to the
-    discriminator's log odds for a weight of one; with 0 it has no weights for pairs.
+    `bins` are those of each column; `width` the units in each of the discriminator's two hidden layers; `components`
+    the kinds of row that the generator mixes. `pull` is what each pair of columns adds to the discriminator's log odds
+    for a weight of one; with 0 it has no weights for pairs.
     """
 
     bins: tuple[int, ...]
     width: int
-    tall: int
-    noise: int
+    components: int
     pull: float = 0.0
 
     @cached_property
@@ -41,39 +40,26 @@ class Shape:
         """The table of every pair of columns."""
         return Pairs(Coarsening(tuple(tuple(range(size)) for size in self.bins)))
 
-    @property
-    def pair_cells(self) -> int:
-        """Weights of the discriminator that stand for a cell of such a table."""
-        return int(self.pairs.offsets[-1]) if self.pull else 0
-
     @cached_property
     def places(self) -> Index:
-        """Where each such cell stands in a square of all bins by all bins, row after row: shape (pair cells,)."""
+        """Where each cell of those tables stands in a square of all bins by all bins, row after row: shape (cells,)."""
         begins, found = self.offsets[:-1], [np.zeros(0, dtype=np.int64)]
-        for one, other in self.pairs.columns.T if self.pair_cells else ():
+        for one, other in self.pairs.columns.T:
             rows, columns = begins[one] + np.arange(self.bins[one]), begins[other] + np.arange(self.bins[other])
             found.append((rows[:, None] * self.all_bins + columns).ravel())
         return np.concatenate(found)
 
     @property
-    def of_discriminator(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each layer of the discriminator."""
-        return (
-            (self.width, self.all_bins),
-            (self.width,),
-            (self.width, self.width),
-            (self.width,),
-            (self.width,),
-            (1,),
-            (self.pair_cells,),
-        )
+    def pair_weights(self) -> int:
+        """Weights of the discriminator that stand for such a cell."""
+        return int(self.pairs.offsets[-1]) if self.pull else 0
 
     @property
-    def of_generator(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each layer of the generator."""
-        own = (self.tall,)
-        first, second = (self.tall, self.noise), (self.tall, self.tall)
-        return (first, own, own, own, second, own, own, own, (self.all_bins, self.tall), (self.all_bins,))
+    def of_discriminator(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each layer of the discriminator."""
+        hidden = (self.width,)
+        first, second = (self.width, self.all_bins), (self.width, self.width)
+        return (first, hidden, second, hidden, hidden, (1,), (self.pair_weights,))
 
     @property
     def size(self) -> int:
@@ -82,5 +68,5 @@ class Shape:
 
     @property
     def generator_size(self) -> int:
-        """Parameters of the generator."""
-        return sum(map(math.prod, self.of_generator))
+        """Parameters of the generator: a logit of every bin in each component."""
+        return self.components * self.all_bins

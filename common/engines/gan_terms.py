@@ -35,6 +35,7 @@ class Gradients:
 
     def __init__(self, shape: Shape, weights: Weights, coarsening: Coarsening) -> None:
         self.shape = shape
+        self.weights = weights
         self._coarsening = coarsening
         self._net = discriminator(shape, torch.from_numpy(weights))
         self._table = self._net.first.t().contiguous()  # (all bins, width)
@@ -58,8 +59,8 @@ class Gradients:
         before_second = first @ net.second.t() + net.second_bias
         second = functional.leaky_relu(before_second, SLOPE)
         logit = (second * net.last).sum(1) + net.last_bias
-        cells = torch.from_numpy(self.shape.pairs.cells_of_bins(bins)) if self.shape.pair_cells else index[:, :0]
-        if self.shape.pair_cells:
+        cells = torch.from_numpy(self.shape.pairs.cells_of_bins(bins)) if self.shape.pair_weights else index[:, :0]
+        if self.shape.pair_weights:
             logit += self.shape.pull * functional.embedding_bag(cells, net.pairs[:, None], mode="sum")[:, 0]
         error = -label * torch.sigmoid(-label * logit)
         second_error = error[:, None] * net.last * _slope(before_second)
@@ -121,10 +122,10 @@ class ClosedForm:
         last = _truncated(self.error, weights * _ERROR_GRID)
         torch.mv(self.second.t(), last, out=sums.last)
         sums.last_bias.copy_(last.sum() * _ACTIVATION_GRID)
-        if self.shape.pair_cells:
+        if self.shape.pair_weights:
             pairs = _truncated(self.pair_error, weights * _GRID).numpy()
             spread = np.repeat(pairs, self.cells.shape[1])
-            sums.pairs.copy_(torch.from_numpy(np.bincount(self.cells.numpy().ravel(), spread, self.shape.pair_cells)))
+            sums.pairs.copy_(torch.from_numpy(np.bincount(self.cells.numpy().ravel(), spread, self.shape.pair_weights)))
         summed: Real = flat.numpy()
         return summed
 

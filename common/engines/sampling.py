@@ -48,16 +48,17 @@ class AutoregressiveGenerator:
 
     def sample(self, rows: int, rng: np.random.Generator) -> Codes:
         """Fine cells of synthetic rows, shape (rows, columns)."""
-        net, codes = layers(self.shape, self.weights), np.empty((rows, len(self.within)), dtype=np.int32)
+        codes = np.empty((rows, len(self.within)), dtype=np.int32)
         for begin in range(0, rows, _TOGETHER):
             block = codes[begin : begin + _TOGETHER]
-            bins = self._bins(net, len(block), rng)
+            bins = self.bins(len(block), rng)
             for column, (bin_of, share) in enumerate(zip(self.coarsening.arrays, self.within, strict=True)):
                 block[:, column] = fine_cells(bins[column], bin_of, share, rng)
         return codes
 
-    def _bins(self, net: Layers, rows: int, rng: np.random.Generator) -> Index:
+    def bins(self, rows: int, rng: np.random.Generator) -> Index:
         """Bins of rows, shape (columns, rows), in the table's order of columns."""
+        net = layers(self.shape, self.weights)
 
         def shift(column: int, _: Tensor) -> Tensor:
             return torch.from_numpy(self.shifts[self.shape.span(column), None])

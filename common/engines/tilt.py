@@ -76,6 +76,18 @@ def fit(bins: Index, coarsening: Coarsening, measured: Measured, pull: float) ->
     return Tilt(coarsening, duals.detach().numpy())
 
 
+def misfit(bins: Index, coarsening: Coarsening, measured: Measured, log_weights: Real) -> float:
+    """How far weighted rows are from what was measured: mean squared distance, in deviations of noise and sampling."""
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    sizes = (table.size for table in _tables(coarsening, measured.frequencies))
+    held = np.concatenate(
+        [np.bincount(at, weights, size) for at, size in zip(_cells(coarsening, bins), sizes, strict=True)]
+    )
+    variances = np.maximum(measured.deviations, 1 / (_FINEST * math.sqrt(bins.shape[1]))) ** 2
+    return float(np.mean((held - measured.frequencies) ** 2 / variances))
+
+
 def _cells(coarsening: Coarsening, bins: Index) -> Iterator[Index]:
     """The cell each row falls into, in the table of each column, then of each pair."""
     yield from bins

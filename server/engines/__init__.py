@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from silosynth.common.engine import CoordinatorHalf
 from silosynth.common.engines.autoregressive import learns_at_sites
-from silosynth.common.study import Study
+from silosynth.common.study import Study, Trust
 
 
 def _autoregressive(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
@@ -17,9 +17,11 @@ def _autoregressive(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
 
 
 def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
-    from silosynth.server.engines.gan import Gan  # noqa: PLC0415  # loads torch: only when it runs
+    # these load torch: only when they run
+    from silosynth.server.engines.gan import Gan  # noqa: PLC0415
+    from silosynth.server.engines.gan_local import GanLocal  # noqa: PLC0415
 
-    return Gan(study, seed)
+    return GanLocal(study, seed) if study.trust is Trust.LOCAL else Gan(study, seed)
 
 
 ENGINES: Final[Mapping[str, Callable[[Study, int], CoordinatorHalf[Any, Any]]]] = {

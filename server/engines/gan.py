@@ -1,8 +1,8 @@
 """The coordinator's half of the GAN engine: what to ask next, and how the generator learns from what comes back.
 
-Pure, and told nothing but noisy answers. With secure sums there is one critic, which takes a step with each sum of its
-clipped gradients. Where nobody is trusted each site sends its own, and the generator learns from the sum of their odds.
-Every random number comes from the seed and the number of the round, so a study that was interrupted ends alike.
+Pure, and told nothing but noisy totals. There is one critic, which takes a step with each sum of its clipped gradients;
+where nobody is trusted each site has its own, see gan_local. Every random number comes from the seed and the number of
+the round, so a study that was interrupted ends alike.
 """
 
 import math
@@ -15,42 +15,41 @@ import torch
 from numpy.typing import NDArray
 
 from silosynth.common import scale
-from silosynth.common.arrays import Real, Vector, Weights
-from silosynth.common.engine import Each
+from silosynth.common.arrays import Vector, Weights
 from silosynth.common.engines import gan as engine
 from silosynth.common.engines.gan_generator import GanGenerator
 from silosynth.common.engines.gan_learning import (
     Critic,
     Lesson,
-    Measured,
     Network,
     calibrated,
-    fake_gradient,
+    critic_gradient,
     misfit,
     prepared_from,
     taught,
 )
-from silosynth.common.engines.gan_net import initial_discriminator, initial_generator
+from silosynth.common.engines.gan_net import fakes, initial_discriminator, initial_generator
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.gan_terms import Gradients
-from silosynth.common.engines.layouts import OneWays
-from silosynth.common.engines.preparation import Preparation, estimated_units
-from silosynth.common.errors import Diverged, MalformedFrame
-from silosynth.common.study import Study, Trust
+from silosynth.common.engines.preparation import Preparation
+from silosynth.common.errors import Diverged
+from silosynth.common.study import Study
 from silosynth.server.certificate import prices
 
-_CRITIC, _GENERATOR, _FAKES, _LESSONS, _SNAPSHOTS, _CALIBRATION = range(1, 7)  # streams of the seed
-_ARRAYS = ("one_ways", "pairs", "critics", "generator", "average", "best")
+CRITIC, GENERATOR, FAKES, LESSONS = range(1, 5)
+"""Streams of a study's seed."""
+
+_ARRAYS = ("one_ways", "pairs", "critic", "generator", "average", "best")
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything known after `released` answers; an array is empty until there is something in it."""
+    """Everything known after `released` totals; an array is empty until there is something in it."""
 
     released: int
-    one_ways: Vector = field(repr=False)  # (answers, cells): of each site where nobody is trusted, else of all
+    one_ways: Vector = field(repr=False)
     pairs: Vector = field(repr=False)
-    critics: Weights = field(repr=False)  # (answers, engine.MOMENTS, parameters)
+    critic: Weights = field(repr=False)  # (engine.MOMENTS, parameters)
     generator: Weights = field(repr=False)  # (engine.MOMENTS, parameters)
     average: Weights = field(repr=False)  # (parameters,) of the generator
     best: Weights = field(repr=False)  # (parameters,) of the snapshot that fits the pairs best
@@ -66,28 +65,23 @@ class Gan:
         self._study = study
         self._seed = seed
         self._settings = engine.settings(study)
-        self._names = tuple(member.name for member in study.roster)
 
     def start(self) -> State:
         """See engine.CoordinatorHalf."""
         none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        return State(0, none.reshape(0, 0), none, nothing, nothing, nothing, nothing, math.inf)
+        return State(0, none, none, nothing, nothing, nothing, nothing, math.inf)
 
-    def next(self, state: State) -> engine.Task | Each[engine.Task] | None:
+    def next(self, state: State) -> engine.Task | None:
         """See engine.CoordinatorHalf."""
         if state.released == self._study.releases:
             return None
         match self._study.step_of(state.released).kind:
-            case engine.ONE_WAYS if self._study.trust is Trust.LOCAL:
-                return Each(dict.fromkeys(self._names, engine.CountOneWays()))
             case engine.ONE_WAYS:
                 return engine.CountOneWays()
             case engine.PAIRS:
                 return engine.CountPairs(_prepared(state).coarsening)
-            case engine.GRADIENT:
-                return engine.SumGradients(_prepared(state).coarsening, state.critics[0, 0])
             case _:
-                return Each({name: self._training(state, at) for at, name in enumerate(self._names)})
+                return engine.SumGradients(_prepared(state).coarsening, state.critic[0])
 
     def absorb(self, state: State, task: engine.Task, total: Vector) -> State:
         """See engine.CoordinatorHalf. Raises Diverged where a network's weights are no longer finite."""
@@ -96,26 +90,23 @@ class Gan:
         after = replace(state, released=state.released + 1)
         match task:
             case engine.CountOneWays():
-                return self._begun(replace(after, one_ways=total[None]))
+                return self._begun(replace(after, one_ways=total))
             case engine.CountPairs():
                 return replace(after, pairs=total)
             case engine.SumGradients():
-                return self._played(replace(after, critics=self._stepped(state, total)))
+                return self._played(replace(after, critic=self._stepped(state, total)))
             case engine.TrainDiscriminator():
                 raise ValueError("what a site learns by itself is no sum")
 
     def absorb_each(self, state: State, tasks: Mapping[str, engine.Task], answers: Mapping[str, Vector]) -> State:
-        """See engine.CoordinatorHalf. Raises Diverged where a network's weights are no longer finite."""
-        after = replace(state, released=state.released + 1)
-        if isinstance(tasks[self._names[0]], engine.CountOneWays):
-            return self._begun(replace(after, one_ways=np.stack([answers[name] for name in self._names])))
-        return self._played(replace(after, critics=np.stack([self._sent(after, n, answers[n]) for n in self._names])))
+        """See engine.CoordinatorHalf. Sites are never asked one by one here: see gan_local."""
+        raise NotImplementedError("sums only")
 
     def finish(self, state: State) -> GanGenerator:
         """See engine.CoordinatorHalf."""
         prepared, shape = _prepared(state), self._shape(state)
         chosen = state.best if state.best.size else state.average
-        weights = calibrated(shape, chosen, prepared.marginals, self._rng(_CALIBRATION))
+        weights = calibrated(shape, chosen, prepared.marginals)
         return GanGenerator(shape, prepared.coarsening, weights, prepared.within)
 
     def units(self, state: State) -> float:
@@ -128,8 +119,10 @@ class Gan:
 
     def thaw(self, arrays: Mapping[str, NDArray[Any]]) -> State:
         """See engine.CoordinatorHalf."""
-        own, pairs, critics, generator, average, best = (arrays[name] for name in _ARRAYS)
-        state = State(int(arrays["released"]), own, pairs, critics, generator, average, best, float(arrays["misfit"]))
+        one_ways, pairs, critic, generator, average, best = (arrays[name] for name in _ARRAYS)
+        state = State(
+            int(arrays["released"]), one_ways, pairs, critic, generator, average, best, float(arrays["misfit"])
+        )
         return replace(state, prepared=self._prepare(state.one_ways)) if state.one_ways.size else state
 
     def _rng(self, *stream: int) -> np.random.Generator:
@@ -144,72 +137,55 @@ class Gan:
         return state.released - counts
 
     def _prepare(self, one_ways: Vector) -> Preparation:
-        return prepared_from(self._study, one_ways.sum(0), len(self._names))
+        return prepared_from(self._study, one_ways, len(self._study.roster))
 
     def _begun(self, state: State) -> State:
         """The first networks: a critic that knows nothing, and a generator of columns with the noisy frequencies."""
         state = replace(state, prepared=self._prepare(state.one_ways))
         shape = self._shape(state)
-        critic = Network.begun(initial_discriminator(shape, self._rng(_CRITIC)))
-        generator = Network.begun(initial_generator(shape, _prepared(state).marginals, self._rng(_GENERATOR)))
-        critics = np.stack([critic.stacked] * len(state.one_ways))
-        return replace(state, critics=critics, generator=generator.stacked, average=generator.weights)
-
-    def _training(self, state: State, at: int) -> engine.TrainDiscriminator:
-        """The task of the site that stands at `at` in the roster."""
-        done = self._rounds(state)
-        (seed,) = np.random.SeedSequence([self._seed, _FAKES, done, at]).generate_state(1)
-        units = round(self._units_of_each(state)[at])
-        steps = done * engine.step_of(self._study, engine.GRADIENT).repeats
-        critic, generator = state.critics[at], state.generator[0]
-        return engine.TrainDiscriminator(_prepared(state).coarsening, units, steps, int(seed), critic, generator)
-
-    def _units_of_each(self, state: State) -> Real:
-        """About how many units each answer to the 1-ways speaks for, shape (answers,)."""
-        begins = OneWays(self._study.schema.sizes).offsets[1:-1]
-        return np.array([estimated_units(np.split(own / scale.HISTOGRAM_GRID, begins)) for own in state.one_ways])
+        critic = Network.begun(initial_discriminator(shape, self._rng(CRITIC)))
+        marginals, spread = _prepared(state).marginals, self._settings.spread
+        generator = Network.begun(initial_generator(shape, marginals, spread, self._rng(GENERATOR)))
+        return replace(state, critic=critic.stacked, generator=generator.stacked, average=generator.weights)
 
     def _stepped(self, state: State, total: Vector) -> Weights:
-        """The only critic after a step along the noisy sum over real rows and the clipped mean over fakes."""
+        """The critic after a step along the noisy sum over real rows and the clipped mean over fakes."""
         done, prepared = self._rounds(state), _prepared(state)
-        critic, settled = Network.of(state.critics[0]), self._settings
+        critic, settled = Network.of(state.critic), self._settings
+        made = fakes(self._shape(state), state.generator[0], settled.fakes, self._rng(FAKES, done))
         gradients = Gradients(self._shape(state), critic.weights, prepared.coarsening)
-        made = fake_gradient(gradients, state.generator[0], settled.fakes, self._rng(_FAKES, done))
-        gradient = (total / (scale.SUM_GRID * prepared.units) + made).astype(np.float32)
-        return critic.stepped(gradient, done + 1, settled.learning_rate).stacked[None]
-
-    def _sent(self, state: State, name: str, answer: Vector) -> Weights:
-        """The critic that a site sent, shape (engine.MOMENTS, parameters)."""
-        try:
-            return engine.unpacked(answer, self._shape(state).size)
-        except MalformedFrame as error:
-            raise self._diverged(state, f"site {name} sent {error}") from error
+        gradient = critic_gradient(gradients, total / (scale.SUM_GRID * prepared.units), made, settled.steepness)
+        return critic.stepped(gradient, done + 1, settled.learning_rate).stacked
 
     def _played(self, state: State) -> State:
-        """The generator after a round against the critics of `state`, and the best snapshot so far."""
+        """The generator after a round against the critic of `state`, and the best snapshot so far."""
         done, prepared, shape, settled = self._rounds(state), _prepared(state), self._shape(state), self._settings
-        if not np.isfinite(state.critics).all():
+        if not np.isfinite(state.critic).all():
             raise self._diverged(state, "the discriminator's weights are no longer finite")
-        shares = self._units_of_each(state)
-        critics = [Critic(math.log(n / shares.sum()), net[0]) for n, net in zip(shares, state.critics, strict=True)]
-        lesson = Lesson(done - 1, settled, prepared.marginals, self._rng(_LESSONS, done))
-        generator, average = taught(shape, Network.of(state.generator), state.average, critics, lesson)
+        lesson = Lesson(done - 1, settled, prepared.marginals, self._rng(LESSONS, done))
+        generator, average = taught(
+            shape, Network.of(state.generator), state.average, [Critic(0.0, state.critic[0])], lesson
+        )
         if not generator.finite:
             raise self._diverged(state, "the generator's weights are no longer finite")
         state = replace(state, generator=generator.stacked, average=average)
-        if not state.pairs.size or (done % settled.snapshot and state.released < self._study.releases):
+        if not state.pairs.size:
             return state
-        measured = Measured(prepared.coarsening, state.pairs / (scale.HISTOGRAM_GRID * prepared.units))
-        found = misfit(shape, average, measured, self._rng(_SNAPSHOTS))  # the same noise for each, so that they compare
+        found = misfit(shape, average, state.pairs / (scale.HISTOGRAM_GRID * prepared.units))
         return replace(state, best=average, misfit=found) if found < state.misfit else state
 
     def _diverged(self, state: State, cause: str) -> Diverged:
-        spent = prices(self._study, state.released).aggregate
-        return Diverged(
-            f"round {self._rounds(state)}: {cause}. Nothing is published; {state.released} of {self._study.releases} "
-            f"releases were made, worth an epsilon of {spent:.3g}, and sites have paid for all. Try a new study with a "
-            "lower 'learning_rate' or 'generator_rate' under [engine]"
-        )
+        return diverged(self._study, self._rounds(state), state.released, cause)
+
+
+def diverged(study: Study, rounds: int, released: int, cause: str) -> Diverged:
+    """What ends a study after so many rounds of the game and so many releases."""
+    spent = prices(study, released).aggregate
+    return Diverged(
+        f"round {rounds}: {cause}. Nothing is published; {released} of {study.releases} releases were made, worth an "
+        f"epsilon of {spent:.3g}, and sites have paid for all. Try a new study with a lower 'learning_rate' or "
+        "'generator_rate' under [engine]"
+    )
 
 
 def _prepared(state: State) -> Preparation:

@@ -6,7 +6,7 @@ nobody (so its answers carry all of the noise), with multipliers that give its a
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from silosynth.common.engine import Units
+from silosynth.common.engines.autoregressive import settings
 from silosynth.common.evaluate import evaluate
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress
@@ -82,6 +83,7 @@ def one_site(study: Study) -> Study:
     return replace(
         study,
         trust=Trust.LOCAL,
+        settings=tuple(asdict(settings(study)).items()),  # those of sums, which local defaults would replace
         budget=replace(study.budget, colluders=0),
         roster=(Member("pooled", capacity),),
         plan=tuple(_scaled(step, math.sqrt(more)) for step in study.plan),

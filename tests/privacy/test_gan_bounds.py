@@ -14,7 +14,7 @@ from silosynth.common.engines.gan_net import discriminator, initial_discriminato
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.gan_terms import Gradients
 
-SHAPE = Shape(bins=(2, 3, 5, 9, 17, 24), width=32, tall=8, noise=4, pull=0.5)
+SHAPE = Shape(bins=(2, 3, 5, 9, 17, 24), width=32, components=4, pull=0.5)
 COARSENING = Coarsening(tuple(tuple(range(size)) for size in SHAPE.bins))
 
 

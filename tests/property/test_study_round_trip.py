@@ -58,9 +58,17 @@ def studies(draw):
     names = draw(st.lists(NAMES, min_size=3, max_size=5, unique=True))
     schema = Schema(tuple(draw(columns(name)) for name in names[1:]))
     multipliers = st.fractions(Fraction(1, 1000), 10**6).map(lambda value: Fraction(round(value * 10**9) or 1, 10**9))
-    steps = st.builds(Step, NAMES, st.integers(1, 1000), st.none() | multipliers)
+    trust = draw(st.sampled_from(list(Trust)))
+    rates = st.integers(1, 10**6).map(lambda parts: Fraction(parts, 10**6)) if trust is Trust.LOCAL else st.none()
+    repeats = st.integers(1, 1000)
+    sums = st.builds(Step, NAMES, repeats, st.none() | multipliers, st.none() | rates)
+    learnt = st.builds(
+        lambda kind, count, within, certified: Step(kind, count, within=tuple(within), certified=certified),
+        NAMES, repeats, st.lists(sums, min_size=1, max_size=3), st.none() | multipliers,
+    )  # fmt: skip
+    steps = sums | learnt if trust is Trust.LOCAL else sums
     keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
-    trust = draw(st.sampled_from(list(Trust)))  # members of a secure sum fit together: test_secagg_study.py
+    # members of a secure sum fit together: test_secagg_study.py
     members = st.builds(Member, NAMES, st.integers(1, 2**40), st.just("") if trust is Trust.SECURE_SUM else keys)
     return Study(
         name=draw(NAMES),

@@ -47,7 +47,11 @@ def answer(of, half, task, own, at=0, seed=0):
     """One site's answer to one task, through the real mechanism."""
     noise = ZeroNoise() if of.plan[0].multiplier is None else SeededNoise(seed, f"site{at}")
     mechanism = Metered(
-        noise, repr(task).encode(), shares=of.shares, capacity=of.roster[0].capacity, max_rows_per_unit=64
+        noise,
+        repr(task).encode(),
+        shares=of.shares,
+        capacity=of.roster[0].capacity,
+        max_rows_per_unit=of.most_rows_of_a_unit,
     )
     noised, claim = half.answer(task, own, mechanism), half.claim(task)
     assert mechanism.events == (claim.event,)

@@ -16,7 +16,7 @@ from silosynth.common.plan import resolve
 
 BINS = (2, 3, 5, 4)
 ROWS = 16
-SMALL = {"width": 32, "tall": 64, "noise": 16, "batch": 500, "fakes": 1000}
+SMALL = {"width": 32, "components": 200, "batch": 400, "fakes": 1000}
 
 
 def gan_study(epsilon=1.0, **given):
@@ -34,7 +34,7 @@ def as_they_are(bins):
 def network(seed=0, bins=BINS, pull=0.7):
     """A shape, weights of a discriminator with sizeable gradients, and rows of bins."""
     rng = np.random.default_rng(seed)
-    shape = Shape(bins, width=7, tall=6, noise=3, pull=pull)
+    shape = Shape(bins, width=7, components=30, pull=pull)
     flat = initial_discriminator(shape, rng) + rng.normal(0, 0.5, shape.size).astype(np.float32)
     codes = np.stack([rng.integers(0, size, ROWS) for size in bins], axis=1).astype(np.int32)
     return shape, flat, codes
@@ -53,7 +53,7 @@ class Reference(nn.Module):
             nn.LeakyReLU(SLOPE),
             nn.Linear(shape.width, 1),
         )
-        self.wide = nn.Linear(shape.pair_cells, 1, bias=False) if shape.pair_cells else None
+        self.wide = nn.Linear(shape.pair_weights, 1, bias=False) if shape.pair_weights else None
         vector_to_parameters(torch.from_numpy(flat.copy()), self.parameters())
 
     def forward(self, rows):
@@ -66,9 +66,3 @@ class Reference(nn.Module):
             for one, other in combinations(range(len(columns)), 2)
         ]
         return deep + self.wide(torch.cat(products, 1) * self.shape.pull)
-
-
-def one_hot(shape, bins):
-    """Rows of bins as rows of zeros and ones, shape (rows, all bins)."""
-    rows = torch.zeros(len(bins), shape.all_bins)
-    return rows.scatter_(1, torch.from_numpy(bins.astype(np.int64) + shape.offsets[:-1]), 1.0)

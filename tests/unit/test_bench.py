@@ -16,6 +16,7 @@ from scipy import stats
 
 from silosynth.common.column import Column, Kind
 from silosynth.common.engine import Units
+from silosynth.common.engines.autoregressive import settings
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import silent
 from silosynth.common.scale import Sensitivity, site_variance
@@ -146,6 +147,7 @@ def test_the_pooled_study_has_the_noise_of_five_sites_total():
     study = Study("s", Schema((Column("a", Kind.BOOLEAN),)), Budget(1.0, 1e-5, 1), roster=roster, plan=plan)
     alone = pooled.one_site(study)
     assert alone.trust is Trust.LOCAL
+    assert settings(alone) == settings(study)
     assert alone.roster[0].capacity == 15 * 1024
     for step, scaled in zip(plan, alone.plan, strict=True):
         sensitivity = Sensitivity(2**60)

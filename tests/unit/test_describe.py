@@ -7,6 +7,7 @@ import pytest
 
 from silosynth.common import accounting
 from silosynth.common.describe import describe, plan_event
+from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.secagg_study import roster
 from silosynth.common.study import Budget, Member, Step, Study, Trust
@@ -93,3 +94,23 @@ def test_no_noise_is_no_privacy(epsilon):
 
 def test_lines_are_short_enough_to_read():
     assert max(map(len, describe(STUDY).splitlines())) <= 100
+
+
+def test_a_site_that_learns_by_itself_is_described_with_both_its_prices():
+    learn = Step("discriminator", 4, within=(Step("gradient", 20, Fraction(2), Fraction(3, 200)),))
+    learn = replace(learn, certified=certify(learn.history(1)))
+    study = replace(STUDY, trust=Trust.LOCAL, plan=(STUDY.plan[0], Step("learn", 1, within=(STUDY.plan[1],)), learn))
+    text = said(study)
+    for words in (
+        "1 sum (one-ways, noise multiplier 10)", "1 answer (learn): a model of its rows",
+        "- 50 sums (gradient, noise multiplier 40): how",
+        "4 answers (discriminator)", "by itself, each time from the sums below",
+        "- 20 sums (gradient, noise multiplier 2, each over a secret random 1.5 % of the persons)",
+        "learnt from such noisy sums alone",
+    ):  # fmt: skip
+        assert words in text
+    spent = Fraction(1, 100) + Fraction(50, 1600) + learn.certified
+    assert f"epsilon {epsilon_of(plan_event(study), 1e-5):.3f} against everybody:" in text
+    assert f"as much room as epsilon {accounting.epsilon(spent, 1e-5):.3f}:" in text
+    assert max(map(len, describe(study).splitlines())) <= 100
+    assert "as much room" not in said(STUDY)

@@ -31,7 +31,7 @@ def training(**changes):
     rng = np.random.default_rng(0)
     discriminator = rng.standard_normal((engine.MOMENTS, SHAPE.size)).astype(np.float32)
     generator = rng.standard_normal(SHAPE.generator_size).astype(np.float32)
-    return replace(engine.TrainDiscriminator(COARSENING, 700, 20, 1 << 31, discriminator, generator), **changes)
+    return replace(engine.TrainDiscriminator(COARSENING, 700, 2000, 20, 1 << 31, discriminator, generator), **changes)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def training(**changes):
         ("steps", 0, "positive whole number"),
         ("steps", 1.5, "positive whole number"),
         ("steps", 10**6, "at most 10000"),
-        ("rate", 1.1, "positive number of at most 1"),
+        ("sample", 1.1, "positive whole number of at most 100000"),
         ("learning_rate", -1, "positive number"),
         ("share_one_ways", 1, "at most 0.9"),
     ],
@@ -57,8 +57,8 @@ def test_shares_must_leave_something_for_the_rounds():
 
 
 def test_settings_are_the_study_s():
-    settled = engine.settings(gan_study(steps=7, rate=0.25))
-    assert (settled.steps, settled.rate, settled.width) == (7, 0.25, 32)
+    settled = engine.settings(gan_study(steps=7, likeness=0.25))
+    assert (settled.steps, settled.likeness, settled.width) == (7, 0.25, 32)
     assert isinstance(settled.steps, int)
 
 
@@ -72,7 +72,7 @@ def test_with_secure_sums_the_rounds_are_sums_and_the_counts_come_first():
 
 
 def test_without_trust_a_round_is_what_a_site_learns_from_sampled_sums():
-    rounds = engine.split(replace(LOCAL, settings=(("steps", 7), ("local_steps", 4), ("rate", 0.25))))[-1]
+    rounds = engine.split(replace(LOCAL, settings=(("steps", 7), ("local_steps", 4), ("sample", 500))))[-1]
     assert (rounds.kind, rounds.repeats, rounds.rate) == ("discriminator", 7, None)
     (within,) = rounds.within
     assert (within.kind, within.repeats, within.rate) == ("gradient", 4, Fraction(1, 4))
@@ -89,7 +89,8 @@ def test_tables_without_useful_pairs_count_none(columns):
 def test_training_survives_being_taken_apart():
     task = training()
     again = engine.put_together(LOCAL, engine.take_apart(task))
-    assert (again.coarsening, again.units, again.steps, again.seed) == (COARSENING, 700, 20, 1 << 31)
+    assert (again.coarsening, again.units, again.capacity) == (COARSENING, 700, 2000)
+    assert (again.steps, again.seed) == (20, 1 << 31)
     assert np.array_equal(again.discriminator, task.discriminator)
     assert np.array_equal(again.generator, task.generator)
     assert engine.kind_of(again) == "discriminator"
@@ -106,10 +107,11 @@ GOOD = engine.take_apart(training())
         replace(GOOD, kind="gradient"),  # planned within a round, never asked for by itself
         replace(GOOD, lists=GOOD.lists[:-1]),
         replace(GOOD, lists=(*GOOD.lists, (1,))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (0, 20, 5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, -1, 5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 20, -5))),
-        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 20))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (0, 2000, 20, 5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 0, 20, 5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, -1, 5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, 20, -5))),
+        replace(GOOD, lists=(*GOOD.lists[:-1], (700, 2000, 20))),
         replace(GOOD, lists=GOOD.lists[1:]),
         replace(GOOD, tensor=GOOD.tensor[:-1]),
         replace(GOOD, tensor=np.append(GOOD.tensor[:-1], np.float32(np.inf))),

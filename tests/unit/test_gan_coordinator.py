@@ -11,11 +11,9 @@ from engine_fixtures import SCHEMA, rows, shards, total, tvd_of_pairs
 from gan_made import gan_study
 
 from silosynth.client.engines.gan import Gan as SiteHalf
-from silosynth.common.engine import Each
 from silosynth.common.engines import gan as engine
 from silosynth.common.errors import Diverged
 from silosynth.common.schema import Schema
-from silosynth.common.study import Step, Trust
 from silosynth.server.engines.gan import Gan
 
 ROWS = 3000
@@ -38,7 +36,7 @@ def test_tasks_follow_the_plan_and_end():
 
 
 def test_a_resumed_study_ends_in_the_same_generator_bit_for_bit():
-    of, codes = gan_study(1.0, steps=6, snapshot=2), rows(1000)
+    of, codes = gan_study(1.0, steps=6), rows(1000)
     half, state = run(of, codes)
     for stop in (0, 1, 2, 3, 5, 7):
         first, early = run(of, codes, stop=stop)
@@ -64,17 +62,17 @@ def test_a_total_of_the_wrong_size_is_an_error():
 
 
 def test_the_snapshot_that_fits_the_noisy_pairs_best_is_kept():
-    of, codes = gan_study(math.inf, steps=8, snapshot=2), rows(1000)
+    of, codes = gan_study(math.inf, steps=8), rows(1000)
     half, site, units = Gan(of, 0), SiteHalf(of), shards(codes)
     state, kept = half.start(), []
     while (task := half.next(state)) is not None:
         state = half.absorb(state, task, total(of, site, task, units))
         kept.append((state.misfit, state.best.tobytes()))
     taken = [misfit for misfit, _ in kept]
-    assert taken[:3] == [math.inf] * 3  # counts, and the first round
-    assert taken[3:] == sorted(taken[3:], reverse=True)
-    assert math.isfinite(taken[3])
-    assert all((a == b) == (one == other) for (a, one), (b, other) in pairwise(kept[3:]))
+    assert taken[:2] == [math.inf] * 2  # counts
+    assert taken[2:] == sorted(taken[2:], reverse=True)
+    assert math.isfinite(taken[2])
+    assert all((a == b) == (one == other) for (a, one), (b, other) in pairwise(kept[2:]))
 
 
 def test_learning_beats_independent_columns():
@@ -82,10 +80,10 @@ def test_learning_beats_independent_columns():
     shuffled = np.stack([rng.permutation(column) for column in codes.T], axis=1)
     coarse = np.array([20, 1, 1, 1])
     sizes = [size // by + 1 for size, by in zip(SCHEMA.sizes, coarse, strict=True)]
-    half, state = run(gan_study(10.0, capacity=1300, steps=60, generator_steps=2), codes)
+    half, state = run(gan_study(10.0, capacity=1300, steps=40), codes)
     made = half.finish(state).sample(ROWS, rng)
     distance, floor = (tvd_of_pairs(codes // coarse, table // coarse, sizes) for table in (made, shuffled))
-    assert distance < 0.8 * floor
+    assert distance < 0.6 * floor
     ages = [np.bincount(table[:, 0], minlength=101) / ROWS for table in (codes, made)]
     assert np.abs(ages[0] - ages[1]).sum() / 2 < 0.12
 
@@ -106,74 +104,16 @@ def test_no_rows_at_all_still_make_a_generator():
     assert half.finish(state).sample(50, np.random.default_rng(0)).shape == (50, 4)
 
 
-@pytest.mark.parametrize(("network", "said"), [("critics", "discriminator's"), ("generator", "generator's")])
+@pytest.mark.parametrize(("network", "said"), [("critic", "discriminator's"), ("generator", "generator's")])
 def test_networks_that_run_away_stop_the_study_and_say_what_was_spent(network, said):
     of, codes = gan_study(1.0, steps=4), rows(300)
     half, state = run(of, codes, stop=3)
     sick = replace(state, **{network: getattr(state, network) * np.float32(np.inf)})
-    task = engine.SumGradients(half.next(state).coarsening, state.critics[0, 0])
+    task = engine.SumGradients(half.next(state).coarsening, state.critic[0])
     some = np.ones(engine.answer_size(of, task), dtype=np.int64)
     with np.errstate(all="ignore"), pytest.raises(Diverged, match=rf"round 2: the {said}.*4 of 6 releases.*epsilon"):
         half.absorb(sick, task, some)
     assert half.next(half.absorb(state, task, some)) is not None  # the state before the bad step goes on
-
-
-def local_study(**settings):
-    """Nobody is trusted: a plan as plan.resolve would make it, less its prices."""
-    of = gan_study(math.inf, steps=3, **settings)
-    plan = (Step("one-ways", 1), Step("pairs", 1), Step("discriminator", 3, within=(Step("gradient", 4),)))
-    return replace(of, trust=Trust.LOCAL, plan=plan)
-
-
-def played_locally(of, answer):
-    """A study in which `answer` stands for the sites' training."""
-    half, site = Gan(of, 0), SiteHalf(of)
-    units = dict(zip((member.name for member in of.roster), shards(rows(900)), strict=True))
-    state, asked = half.start(), []
-    while (task := half.next(state)) is not None:
-        asked.append(task)
-        if not isinstance(task, Each):
-            state = half.absorb(state, task, total(of, site, task, list(units.values())))
-        elif isinstance(task.tasks["site0"], engine.CountOneWays):
-            counted = {name: total(of, site, own, [units[name]]) for name, own in task.tasks.items()}
-            state = half.absorb_each(state, task.tasks, counted)
-        else:
-            state = half.absorb_each(state, task.tasks, {name: answer(name, own) for name, own in task.tasks.items()})
-    return half, state, asked
-
-
-def test_without_trust_every_site_trains_its_own_discriminator():
-    def one_more(name, task):
-        moved = task.discriminator.copy()
-        moved[0] += np.float32(0.01 * (1 + int(name[-1])))
-        return engine.packed(moved)
-
-    half, state, asked = played_locally(local_study(), one_more)
-    assert [engine.kind_of(getattr(task, "tasks", {"site0": task})["site0"]) for task in asked] == [
-        "one-ways", "pairs", "discriminator", "discriminator", "discriminator",
-    ]  # fmt: skip
-    for name, task in asked[-1].tasks.items():
-        begun = asked[2].tasks[name]
-        np.testing.assert_allclose(
-            task.discriminator[0] - begun.discriminator[0], 0.02 * (1 + int(name[-1])), atol=1e-5
-        )
-        assert (begun.steps, task.steps) == (0, 8)
-        assert abs(task.units - 300) < 60
-        assert task.seed != begun.seed
-        assert not np.array_equal(task.generator, begun.generator)
-    assert len({task.seed for task in asked[-1].tasks.values()}) == 3
-    again = half.thaw({name: array.copy() for name, array in half.freeze(state).items()})
-    assert half.finish(state).weights.tobytes() == half.finish(again).weights.tobytes()
-    assert half.finish(state).sample(10, np.random.default_rng(0)).shape == (10, 4)
-
-
-def test_a_site_that_sends_no_weights_is_named():
-    def sick(name, task):
-        answer = engine.packed(task.discriminator)
-        return answer * 0 + 0x7FC00000 if name == "site1" else answer
-
-    with pytest.raises(Diverged, match=r"round 1: site site1 sent.*3 of 5 releases"):
-        played_locally(local_study(), sick)
 
 
 def test_the_plan_is_that_of_its_trust():

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from engine_fixtures import SCHEMA
 from gan_made import gan_study
 
 from silosynth.common.engines import gan as engine
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.gan_generator import GanGenerator, freeze, thaw
-from silosynth.common.engines.gan_net import fakes, generator, initial_generator
+from silosynth.common.engines.gan_net import fakes, initial_generator
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.generator import load, save
 
@@ -24,8 +23,7 @@ SHAPE = engine.shape(STUDY, COARSENING)
 def made(seed=0):
     rng = np.random.default_rng(seed)
     marginals = tuple(rng.dirichlet(np.ones(size)) for size in COARSENING.sizes)
-    weights = initial_generator(SHAPE, marginals, rng)
-    generator(SHAPE, torch.from_numpy(weights)).head.mul_(10)  # columns that depend on each other
+    weights = initial_generator(SHAPE, marginals, 2.0, rng)
     within = []
     for column in COARSENING.arrays:
         share = rng.random(column.size)
@@ -34,13 +32,13 @@ def made(seed=0):
 
 
 def test_rows_have_the_generator_s_joint_frequencies_of_bins_and_fine_cells_their_shares():
-    generator_, rows = made(), 40_000
+    generator_, rows = made(), 16_000
     codes = generator_.sample(rows, np.random.default_rng(1))
     bins, others = COARSENING.bins(codes), fakes(SHAPE, generator_.weights, rows, np.random.default_rng(2))
     pair = np.array([1, COARSENING.sizes[0]])
     one, other = (np.bincount(table[:, :2] @ pair, minlength=40) / rows for table in (bins, others))
-    # 20 cells, each a difference of two proportions of 40,000: 5 sd of the largest is .018; false alarms below 1e-5
-    assert np.abs(one - other).max() < 0.018
+    # 20 cells, each a difference of two proportions of 16,000: 5 sd of the largest is .028; false alarms below 1e-5
+    assert np.abs(one - other).max() < 0.028
     held = np.bincount(bins[:, 0], minlength=COARSENING.sizes[0])
     fine = np.bincount(codes[:, 0], minlength=SCHEMA.sizes[0])
     # by systematic sampling: within one row of the share

@@ -23,7 +23,7 @@ from silosynth.common.errors import MalformedFrame, NotPossible
 from silosynth.common.privacy import Gaussian, NoPrivacy
 
 COARSENING = Coarsening(tuple(tuple(cell % 3 if size > 2 else cell for cell in range(size)) for size in SCHEMA.sizes))
-SHAPE = Shape(BINS, 32, 64, 16)
+SHAPE = Shape(BINS, 32, 4)
 
 
 def gradient_task(of, seed=0):
@@ -87,7 +87,7 @@ def test_a_malformed_task_is_refused(parts):
 
 
 def test_this_machine_keeps_rows_apart():
-    check_rows_do_not_meet(Shape((2, 3, 5, 9, 24), 128, 8, 4))
+    check_rows_do_not_meet(Shape((2, 3, 5, 9, 24), 64, 8, 3.0))
 
 
 @pytest.mark.parametrize("by", ["slot", "others"])

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from gan_made import BINS, ROWS, Reference, as_they_are, network, one_hot
+from gan_made import BINS, ROWS, Reference, as_they_are, network
 from opacus import GradSampleModule
 from torch.nn import functional
 
@@ -14,7 +14,7 @@ from silosynth.client.mechanism import Metered, open_noised
 from silosynth.common import scale
 from silosynth.common.engine import Units
 from silosynth.common.engines import gan_terms
-from silosynth.common.engines.gan_net import discriminator
+from silosynth.common.engines.gan_net import discriminator, one_hot
 from silosynth.common.engines.gan_terms import FAKE, REAL, Gradients, clipped_sum
 from silosynth.simulations.noiseless import ZeroNoise
 
@@ -148,5 +148,5 @@ def test_every_parameter_is_touched_by_some_row(bins):
     shape, flat, codes = network(6, bins)
     terms = gradients(shape, flat)(np.concatenate([codes, np.array(bins) - 1 - codes]))
     assert gradients(shape, flat).size == flat.size == sum(p.numel() for p in Reference(shape, flat).parameters())
-    deep = shape.size - shape.pair_cells
+    deep = shape.size - shape.pair_weights
     assert (terms.weighted_sum(clip_weights(terms))[:deep] != 0).mean() > 0.9

@@ -14,7 +14,7 @@ from silosynth.client.ledger import Ledger
 from silosynth.client.refusal import Reason
 from silosynth.common.accounting import epsilon
 from silosynth.common.errors import InvalidInput
-from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Repeated
+from silosynth.common.privacy import Certified, Composed, Gaussian, NoPrivacy, Repeated, Sampled
 
 EVENT = Gaussian(Fraction(35, 2), 4)
 STUDY = "a" * 64
@@ -148,3 +148,24 @@ def test_no_ledger(path):
 def test_noise_in_words():
     event = Composed((Repeated(2, Gaussian(Fraction(3), 1)), NoPrivacy()))
     assert outbox.noise_in_words(event) == "2 times Gaussian, 3 x one person; none: NO PRIVACY"
+
+
+SAMPLED = Composed((Repeated(20, Sampled(Fraction(1, 50), Gaussian(Fraction(2), 1))),))
+
+
+def test_a_certified_step_costs_as_much_as_all_of_it_from_its_first_answer_on(path):
+    ledger = Ledger(path)
+    steps = (PlannedStep("one-ways", 1, EVENT), PlannedStep("learn", 3, SAMPLED, Fraction(1, 8)))
+    ledger.plan(Planned(STUDY, NAME, "1e-05", True, steps), anything)
+    for release, attempt in ((0, 0), (1, 0), (2, 0), (2, 1)):
+        event = SAMPLED if release else EVENT
+        ledger.reserve(Reserved(STUDY, release, attempt, "c", event), anything)
+        ledger.commit(STUDY, release, attempt, b"12345678", 1)
+    lines = outbox.listing(path)
+    first = 4 * EVENT.multiplier**-2
+    spent = (first, first + Fraction(1, 8), first + Fraction(1, 8), first + Fraction(1, 8) + Fraction(20, 4))
+    assert [line.local for line in lines] == [epsilon(mu_squared, 1e-5) for mu_squared in spent]
+    assert lines[1].noise == "20 times Gaussian, 2 x one person, over a secret random 2 % of the persons"
+    assert outbox.noise_in_words(Certified(SAMPLED, Fraction(1))) == outbox.noise_in_words(SAMPLED)
+    assert "by itself" in lines[1].why
+    assert "3 learn" in shown(outbox.ledger_table(ledger_module.listing(path)))

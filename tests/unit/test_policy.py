@@ -13,6 +13,7 @@ from silosynth.client.policy import Cap, Caps, Policy, just_this, read_policy, w
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.accounting import mu_squared_for
 from silosynth.common.errors import InvalidInput, NotPossible
+from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
@@ -121,6 +122,62 @@ def test_a_plan_may_cost_exactly_what_the_study_says():
     dearer = replace(STUDY, plan=(Step("count", 1, root - Fraction(2, 10**10)),))
     with refused_with(Reason.BAD_PLAN):
         allowing(dearer).check(dearer)
+
+
+LEARN = Step("learn", 3, within=(Step("sum", 20, Fraction(2), Fraction(1, 20)),))
+LEARN = replace(LEARN, certified=certify(LEARN.history(1)))
+LOCAL = replace(
+    STUDY,
+    trust=Trust.LOCAL,
+    budget=Budget(1.0, 1e-5, 0),
+    roster=STUDY.roster[:2],
+    plan=(Step("count", 1, Fraction(20)), LEARN),
+)
+
+
+def test_a_study_of_two_sites_that_learn_by_themselves_is_allowed():
+    policy = just_this(LOCAL)
+    policy.check(LOCAL)
+    (charged,) = {policy.study_caps.aggregate, policy.study_caps.local}
+    assert charged.epsilon > epsilon_of(LEARN.history(1), 1e-5)
+    replace(policy, least_sites=3).rules[0].check(LOCAL)
+    with refused_with(Reason.TOO_FEW_SITES):  # the owner's word counts
+        replace(policy, least_sites=3).check(LOCAL)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        (replace(LEARN, certified=None),),
+        (replace(LEARN, certified=LEARN.certified * Fraction(99, 100)),),
+        (replace(LEARN, repeats=4),),
+        (replace(LEARN, multiplier=Fraction(100)),),
+        (replace(LEARN, rate=Fraction(1, 100)),),
+        (Step("learn", 1, within=(replace(LEARN.within[0], rate=None), LEARN)),),
+        (Step("learn", 1, within=(replace(LEARN.within[0], rate=None, certified=Fraction(1)),)),),
+        (Step("learn", 1, within=(replace(LEARN.within[0], rate=None, repeats=0),)),),
+        (Step("count", 1, Fraction(20), certified=Fraction(1, 400)),),
+        (Step("count", 1, Fraction(20), rate=Fraction(1, 2)),),
+        (Step("count", 1, Fraction(20), rate=Fraction(3, 2), certified=Fraction(1)),),
+    ],
+)
+def test_a_plan_that_prices_its_samples_wrongly_or_not_at_all_is_refused(plan):
+    study = replace(LOCAL, plan=plan, budget=Budget(9.0, 1e-5, 0))
+    with refused_with(Reason.BAD_PLAN):
+        allowing(study, just_this(LOCAL)).check(study)
+
+
+def test_samples_under_a_shared_noise_are_refused():
+    study = replace(LOCAL, trust=Trust.SECURE_SUM, budget=Budget(9.0, 1e-5, 1), roster=STUDY.roster)
+    policy = replace(just_this(STUDY), studies=frozenset({study.digest}))
+    with refused_with(Reason.BAD_PLAN):
+        policy.check(study)
+
+
+def test_a_sampled_plan_without_noise_is_for_simulations():
+    bare = replace(LEARN, certified=None, within=(replace(LEARN.within[0], multiplier=None),))
+    study = replace(LOCAL, plan=(bare,), budget=Budget(math.inf, 1e-5, 0))
+    just_this(study, allow_no_privacy=True).check(study)
 
 
 def test_caps_are_exact_and_for_each_view():

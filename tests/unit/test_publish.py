@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +16,8 @@ from silosynth.common import accounting
 from silosynth.common.errors import InvalidInput
 from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Repeated
 from silosynth.common.progress import silent
-from silosynth.common.study import Trust
+from silosynth.common.sampled import certify, epsilon_of
+from silosynth.common.study import Step, Trust
 from silosynth.server import publish
 from silosynth.server.certificate import Asked, Noise, certificate, performed, prices
 from silosynth.server.publish import TableFiles, load_artefact, sampled, write_json
@@ -149,3 +151,56 @@ def test_without_trust_both_epsilons_are_one():
     object.__setattr__(alone, "trust", Trust.LOCAL)
     paper = certificate(alone, 4, Noise.SYSTEM, ())
     assert paper["epsilon"]["aggregate"] == paper["epsilon"]["local"]
+
+
+def learning():
+    """A count, then three times a discriminator that a site trains by itself on sampled sums."""
+    step = Step("discriminator", 3, within=(Step("gradient", 20, Fraction(2), Fraction(1, 20)),))
+    step = replace(step, certified=certify(step.history(1)))
+    return replace(study(), trust=Trust.LOCAL, plan=(Step("first", 1, Fraction(20)), step))
+
+
+def test_a_certified_step_is_charged_whole_once_it_was_begun():
+    asked = learning()
+    step = asked.plan[1]
+    assert performed(asked, 1) == Composed((Repeated(1, Gaussian(Fraction(20), 1)),))
+    for releases in (2, 3, 4):
+        assert performed(asked, releases).events[1] == step.history(1)
+    assert prices(asked, 1).local < prices(asked, 2).local == prices(asked, 4).local
+
+
+def test_a_certificate_says_what_a_sampled_study_costs_alone_and_in_a_ledger():
+    asked = learning()
+    paper = json.loads(json.dumps(certificate(asked, 3, Noise.SYSTEM, ()), allow_nan=False))
+    spent = sum(Fraction(event["mu_squared"]["local"]) for event in paper["events"])
+    charged = paper["charged_in_ledgers"]
+    assert Fraction(charged["mu_squared"]) == spent == Fraction(1, 400) + asked.plan[1].certified
+    assert charged["epsilon"] == accounting.epsilon(spent, 1e-5)
+    whole = Composed(tuple(step.history(1) for step in asked.plan))
+    assert paper["epsilon"]["local"] == epsilon_of(whole, 1e-5) < charged["epsilon"]
+    assert paper["events"][1] == {
+        "kind": "discriminator",
+        "count": 2,
+        "planned": 3,
+        "mechanism": "learnt at the site, from these sums each time",
+        "within": [
+            {
+                "kind": "gradient",
+                "count": 20,
+                "mechanism": "sampled gaussian",
+                "multiplier": "2",
+                "shares": 1,
+                "rate": "1/20",
+            }
+        ],
+        "mu_squared": {view: str(asked.plan[1].certified) for view in ("aggregate", "local")},
+    }
+    assert "secret coin" in paper["assumptions"]["sampling"]
+    assert "privacy loss" in paper["accountant"]
+
+
+def test_a_sampled_study_without_noise_has_no_epsilon():
+    bare = Step("discriminator", 3, within=(Step("gradient", 20, None, Fraction(1, 20)),))
+    paper = certificate(replace(learning(), plan=(bare,)), 3, Noise.NONE, ())
+    assert paper["epsilon"] == {"aggregate": "inf", "local": "inf"}
+    assert "charged_in_ledgers" not in paper

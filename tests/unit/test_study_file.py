@@ -138,6 +138,59 @@ def test_a_multiplier_that_is_no_decimal_is_not_written():
         write_study(study)
 
 
+LEARNT = """
+[[plan]]
+kind = "one-ways"
+repeats = 1
+multiplier = "12.05"
+[[plan]]
+kind = "discriminator"
+repeats = 60
+certified = "0.439625"
+[[plan.within]]
+kind = "pairs"
+repeats = 1
+multiplier = "8"
+[[plan.within]]
+kind = "gradient"
+repeats = 10
+multiplier = "5.95"
+rate = "0.1"
+"""
+LOCAL = TEXT.replace("secure-sum", "local") + LEARNT
+
+
+def test_a_plan_in_which_a_site_learns_by_itself():
+    study = read_study(LOCAL, source="s.toml")
+    pairs, gradient = Step("pairs", 1, Fraction(8)), Step("gradient", 10, Fraction(119, 20), Fraction(1, 10))
+    learnt = Step("discriminator", 60, within=(pairs, gradient), certified=Fraction(439625, 10**6))
+    assert study.plan == (Step("one-ways", 1, Fraction(241, 20)), learnt)
+    assert read_study(write_study(study), source="again").digest == study.digest
+    for before, after in (("0.1", "0.2"), ("0.439625", "0.439626"), ("repeats = 10", "repeats = 11")):
+        assert read_study(LOCAL.replace(f'"{before}"', f'"{after}"').replace(before, after), source="s") != study
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "words"),
+    [
+        ('trust = "local"', 'trust = "secure-sum"', ["[[plan]]", 'trust = "local"']),
+        ('rate = "0.1"', 'rate = "1.1"', ["rate", "at most 1"]),
+        ('rate = "0.1"', 'rate = "0"', ["[[plan.within]] number 2", "rate", "positive decimal"]),
+        ('rate = "0.1"', "rate = 0.1", ["rate", "quotes"]),
+        ('rate = "0.1"', 'rat = "0.1"', ["[[plan.within]] number 2", "rat", "did you mean 'rate'"]),
+        ('certified = "0.439625"', 'certified = "1e-3"', ["certified", "positive decimal"]),
+        ('certified = "0.439625"', 'multiplier = "3"', ["[[plan]] number 2", "multiplier", "not known"]),
+        ('rate = "0.1"', '[[plan.within.within]]\nkind = "x"', ["[[plan.within]] number 2", "within", "not known"]),
+    ],
+)
+def test_what_is_wrong_in_a_plan_that_learns(there, instead, words):
+    assert there in LOCAL
+    with pytest.raises(InvalidStudy) as caught:
+        read_study(LOCAL.replace(there, instead), source="s.toml")
+    for word in ("s.toml", *words):
+        assert word in str(caught.value)
+
+
 WRONG = [
     # what stands there, what stands there instead, words of the message
     ("epsilon = 1", "epsilon = 0", ["[privacy]", "epsilon", "above 0"]),

@@ -20,7 +20,10 @@ from silosynth.simulations.noiseless import SeededNoise
 
 CODES = rows(900, seed=3)
 SEED = 5
-FEW = {"autoregressive": {"steps": 3}}  # settings that make a study short; an engine joins in when it can
+FEW = {  # settings that make a study short; an engine joins in when it can
+    "autoregressive": {"steps": 3},
+    "gan": {"steps": 2, "local_steps": 2, "fakes": 64, "components": 30, "batch": 100},
+}
 
 
 def of(engine):
