@@ -79,7 +79,7 @@ class Settings:
 
     width: int = 64
     """Of the discriminator's two hidden layers."""
-    pull: float = 0.0
+    pull: float = 3.0
     """Of each pair of columns on the discriminator's log odds; 0 for one without weights for pairs, as with
     `trust = "local"`."""
     components: int = 1000
@@ -89,7 +89,7 @@ class Settings:
     bins: int = 24
     """About as many for an ordered column."""
     steps: int = 98
-    """Rounds of the game; with the counts a hundred releases."""
+    """Rounds of the game; with the counts fifty, a hundred or two hundred releases, by epsilon."""
     learning_rate: float = 0.01
     """Of the discriminator."""
     steepness: float = 0.01
@@ -165,9 +165,9 @@ def settings(study: Study) -> Settings:
 
 
 def _by_epsilon(epsilon: float) -> Settings:
-    """Defaults as measured: a large budget pays for more rounds."""
-    plenty = 8
-    return Settings() if epsilon < plenty else Settings(steps=198)
+    """Defaults as measured: the larger a budget, the more rounds it pays for."""
+    ample, plenty = 2, 8
+    return Settings(steps=48 if epsilon < ample else 98 if epsilon < plenty else 198)
 
 
 def split(study: Study) -> tuple[Share, ...]:

@@ -1,5 +1,7 @@
 """Learning at a site: every sum noised, every sum paid for, and nothing out but the answer."""
 
+from dataclasses import replace
+
 import mechanism_checks as checks
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import just_this
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.engine import Claim, Parts
+from silosynth.common.privacy import Repeated
+from silosynth.common.sampled import certify
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.study import Budget, Member, Study, Trust
 from silosynth.common.wire import Request
@@ -21,7 +25,7 @@ STUDY = Study(
     schema=Schema((Column("SEX", Kind.CATEGORICAL, codes=("f", "m")),)),
     budget=Budget(10.0, 1e-5, 0),
     roster=(Member("a", 100), Member("b", 100)),
-    plan=(WITHIN,),
+    plan=(replace(WITHIN, certified=certify(Repeated(1, WITHIN.event(1)))),),
     trust=Trust.LOCAL,
 )
 UNITS = checks.units([0, 1, 1, 3])

@@ -19,7 +19,7 @@ COARSENING = Coarsening(tuple(tuple(cell % 3 if size > 2 else cell for cell in r
 FEW = {"steps": 3, "local_steps": 2, "sample": 130, "fakes": 100, "components": 60}
 
 
-@cache
+@cache  # mutants clear it
 def local_study(epsilon=1.0, trust=Trust.LOCAL, **settings):
     """A study of three sites of the fixtures' table."""
     return gan_study(epsilon, capacity=1300, trust=Trust(trust), **(SMALL | settings))
