@@ -9,11 +9,11 @@ import pytest
 from dp_accounting.pld import privacy_loss_distribution
 from engine_fixtures import study
 
-from silosynth.client import books, policy
+from silosynth.client import books, rules
 from silosynth.client.books import Books, price
 from silosynth.client.entries import Planned, PlannedStep, Reserved
-from silosynth.client.policy import HonestPlan
 from silosynth.client.refusal import Refused
+from silosynth.client.rules import HonestPlan
 from silosynth.common import accounting, privacy_loss, sampled
 from silosynth.common.privacy import Certified, Composed, Gaussian, Repeated, Sampled, View, mu_squared
 from silosynth.common.sampled import certify, epsilon_of
@@ -202,7 +202,7 @@ def slack_that_no_delta_has_room_for(patch):
 
 @caught_by(check_claims_are_computed_again)
 def any_certificate_is_believed(patch):
-    patch.setattr(policy, "covers", lambda certified: True)
+    patch.setattr(rules, "covers", lambda certified: True)
 
 
 @caught_by(check_claims_are_computed_again)
@@ -212,12 +212,12 @@ def a_certificate_of_half_the_steps_will_do(patch):
             Certified(Repeated(certified.event.count // 2, certified.event.event), certified.mu_squared)
         )
 
-    patch.setattr(policy, "covers", half)
+    patch.setattr(rules, "covers", half)
 
 
 @caught_by(check_epsilon_is_that_of_the_whole_plan)
 def the_stated_epsilon_is_believed(patch):
-    patch.setattr(policy, "epsilon_of", lambda event, delta, view: 0.0)
+    patch.setattr(rules, "epsilon_of", lambda event, delta, view: 0.0)
 
 
 @caught_by(check_a_retry_has_no_discount)
