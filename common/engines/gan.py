@@ -93,7 +93,7 @@ class Settings:
     learning_rate: float = 0.01
     """Of the discriminator."""
     steepness: float = 0.01
-    """Weight of the discriminator's squared slope at fakes in its loss."""
+    """Weight of the discriminator's squared slope at fakes in its loss, with secure sums."""
     generator_rate: float = 0.05
     generator_steps: int = 3
     """In each round."""
@@ -141,15 +141,13 @@ _MOST = Settings(
     sample=100_000,
     conditional=1,
 )
-_LOCAL = Settings(width=32, steps=60, learning_rate=0.01, fakes=256, batch=400)
-"""Defaults where nobody is trusted."""
-
 _MAY_BE_NONE = ("pull", "steepness", "conditional")
 
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = _LOCAL if study.trust is Trust.LOCAL else _by_epsilon(study.budget.epsilon)
+    of_trust = _by_epsilon if study.trust is Trust.SECURE_SUM else _local_by_epsilon
+    settled = of_trust(study.budget.epsilon)
     for name, value in study.settings:
         if name not in {entry.name for entry in fields(settled)}:
             known = ", ".join(sorted(entry.name for entry in fields(settled)))
@@ -168,6 +166,12 @@ def _by_epsilon(epsilon: float) -> Settings:
     """Defaults as measured: the larger a budget, the more rounds it pays for."""
     ample, plenty = 2, 8
     return Settings(steps=48 if epsilon < ample else 98 if epsilon < plenty else 198)
+
+
+def _local_by_epsilon(epsilon: float) -> Settings:
+    """Defaults where nobody is trusted, as measured: a small budget needs a larger part of itself for the counts."""
+    settled = Settings(width=32, steps=60, learning_rate=0.01, fakes=256, batch=400)
+    return replace(settled, share_one_ways=0.4) if epsilon < 1 else settled
 
 
 def split(study: Study) -> tuple[Share, ...]:

@@ -101,7 +101,7 @@ class GanLocal:
         if not state.released:
             return self._begun(replace(after, one_ways=np.stack([answers[name] for name in self._names])))
         sent = [self._sent(after, name, answers[name]) for name in self._names]
-        return self._taught(replace(after, critics=np.stack(sent)))
+        return self.teach(replace(after, critics=np.stack(sent)))
 
     def finish(self, state: State) -> Generator:
         """See engine.CoordinatorHalf."""
@@ -186,7 +186,7 @@ class GanLocal:
         except MalformedFrame as error:
             raise diverged(self._study, state.released - 1, state.released, f"site {name} sent {error}") from error
 
-    def _taught(self, state: State) -> State:
+    def teach(self, state: State) -> State:
         """The generators after a round against the critics of `state`."""
         done, known, shape = state.released - 1, _known(state), self._shape(state)
         shares = known.units / known.units.sum()

@@ -2,8 +2,8 @@
 
 Speed: train (whole training of an Adult-sized study), clipping (beside Opacus), noise (beside OpenDP), sampling, secagg
 (secure sums beside Flower's SecAgg+), study (end to end). Quality, where the tables are: adult, pooled (five sites
-beside one), local (sites that learn by themselves beside secure sums), randhie, ist. Without names, everything, one
-after the other: about an hour.
+beside one), local (sites that learn by themselves beside secure sums), gan (the GAN in both ways of trust), randhie,
+ist. Without names, everything, one after the other: about two hours.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import Progress
-from silosynth.simulations.bench import clipping, local, pooled, quality, secagg, speed
+from silosynth.simulations.bench import clipping, gan, local, pooled, quality, secagg, speed
 from silosynth.simulations.bench.results import Results, Row, against, machine
 from silosynth.simulations.console import progress as shown_progress
 
@@ -42,6 +42,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "adult": lambda effort, progress: quality.adult(effort.seeds, progress),
     "pooled": lambda effort, progress: pooled.pooled(effort.seeds, progress),
     "local": lambda effort, progress: local.local(effort.seeds, progress),
+    "gan": lambda effort, progress: gan.gan(effort.seeds, progress),
     "randhie": lambda effort, progress: quality.randhie(effort.seeds, progress),
     "ist": lambda effort, progress: quality.ist(effort.seeds, progress),
 }
