@@ -12,8 +12,8 @@ Rules, each named where it is checked:
       masked sums may be left out, but none is begun after a later one;
   B9  session numbers rise over the whole ledger. What the plan paid for may be spent in one session, or in several of
       which each was closed by the process that opened the next. Any other session pays for all releases that are left
-      once more: what was spent in the one before may have been forgotten, if the file was restored. So nothing is
-      credited either to a study that had a session;
+      once more, and for as many retries as the one before may have answered (S8 of secagg/site.py): if the file was
+      restored, all it tells of that session may be its beginning. So nothing is credited to a study that had a session;
   B10 a barred ledger goes on with no study until a person has freed it.
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
@@ -114,6 +114,15 @@ class Account:
         return price(self.plan.event(0 if self.newest is None else self.newest.release + 1))
 
 
+    @property
+    def forgotten(self) -> Price:
+        """The most that a session may have spent of which a copy of this page, taken after its opening, is silent."""
+        left = [price(event) for event in self.plan.kinds(0 if self.newest is None else self.newest.release)]
+        aggregate = max((one.aggregate for one in left), default=Fraction(0))
+        local = max((one.local for one in left), default=Fraction(0))
+        return self.unreserved + Price(self.plan.retries * aggregate, self.plan.retries * local)
+
+
 @dataclass
 class Books:
     """All pages, and how far the chain was read."""
@@ -149,7 +158,7 @@ class Books:
                 return price(wanted.event) if wanted.attempt else FREE
             case Sessioned(study, _, _, closed):
                 account = self.account(study)
-                return FREE if account.session == closed else account.unreserved
+                return FREE if account.session == closed else account.forgotten
 
     def after(self, wanted: Planned | Reserved | Sessioned) -> Spending:
         """What will have been spent if `wanted` is written."""

@@ -8,6 +8,7 @@ known is Tampered, not skipped, because its price would be missing from the sum.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -89,6 +90,14 @@ class Planned:
         )
 
     @property
+    def retries(self) -> int:
+        """Most retries in one session of masked sums, n - t + 1: see secagg.roster.Roster.retries."""
+        if self.floor is None:
+            return 0
+        honest = [step.event.shares for step in self.steps if isinstance(step.event, Gaussian)]
+        return max(0, max(honest, default=0) - self.floor) + 1
+
+    @property
     def certified(self) -> int:
         """Certified histories in it."""
         return sum(step.certified is not None for step in self.steps)
@@ -101,6 +110,13 @@ class Planned:
                 left.append(rest)
             first -= step.repeats
         return Composed(tuple(left))
+
+    def kinds(self, first: int) -> Iterator[Event]:
+        """What single releases are, from release number `first` on: one of each step that is not over."""
+        for step in self.steps:
+            first -= step.repeats
+            if first < 0:
+                yield step.event
 
     def step_of(self, release: int) -> PlannedStep | None:
         """The step that a release belongs to, None outside the plan."""

@@ -198,6 +198,12 @@ class Ledger:
             check(self._books.after(record))
             return record.number, Head(self._books.seq + 1, bytes.fromhex(self._append(record)))
 
+    @property
+    def newest_session(self) -> int:
+        """The number of the session opened last, in any study; 0 before the first."""
+        with self._transaction(writing=False):
+            return self._books.sessions
+
     def bar(self, study: str, witness: int) -> None:
         """Go on with no study any more: member `witness` of this one has seen entries that are not in this chain."""
         with self._transaction(writing=True):

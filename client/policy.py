@@ -35,7 +35,7 @@ from typing import Any, Final
 
 import tomli_w
 
-from silosynth.client.books import Price, Spending, price
+from silosynth.client.books import Account, Price, Spending, price
 from silosynth.client.entries import Planned
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.rules import HonestFloor, HonestPlan, KnownEngine, LeastSites, Listed, Masked, Reviewed, Rule
@@ -141,11 +141,14 @@ class Policy:
 def just_this(study: Study, *, restarts: int = 0, allow_no_privacy: bool = False) -> Policy:
     """The policy that allows one study, at its price, and nothing else: for simulations and rehearsals.
 
-    `restarts`: of this site within a masked study, each of which costs the study's price at most once more.
+    `restarts`: of this site within a masked study, each of which costs at most the plan and a session's retries.
     """
-    cost, times = price(Planned.of(study, private=True).event()), 1 + restarts
-    delta = study.budget.delta
-    caps = Caps(Cap.covering(times * cost.aggregate, delta), Cap.covering(times * cost.local, delta))
+    planned, delta = Planned.of(study, private=True), study.budget.delta
+    cost, again = price(planned.event()), Account(planned, Price()).forgotten
+    caps = Caps(
+        Cap.covering(cost.aggregate + restarts * again.aggregate, delta),
+        Cap.covering(cost.local + restarts * again.local, delta),
+    )
     return Policy(
         studies=frozenset({study.digest}),
         engines=frozenset({study.engine}),

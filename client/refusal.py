@@ -53,6 +53,7 @@ _REASONS: Final[Mapping[Fault, Reason]] = {
     Fault.OUT_OF_PHASE: Reason.NO_SESSION,
     Fault.OUT_OF_ORDER: Reason.OUT_OF_ORDER,
     Fault.OUT_OF_PLAN: Reason.OUT_OF_PLAN,
+    Fault.TOO_MANY_RETRIES: Reason.TOO_MANY_ATTEMPTS,
     Fault.NOT_A_MEMBER: Reason.BAD_SET,
     Fault.NOT_IN_SET: Reason.BAD_SET,
     Fault.SET_TOO_SMALL: Reason.BAD_SET,

@@ -7,9 +7,8 @@ What common/secagg/site.py asks of its caller is done here and in the gate:
   N4  secrets come from the operating system, and are nowhere but in the session;
   N5  this site's place on a roster is that of its own name, and must hold its own key.
 A session is opened anew, at no price, while this process has the one before and closes it. After a restart that one is
-gone, nobody can tell what it spent since the newest copy of the ledger, and the next pays again (books.py, B9).
-
-Not covered: what *retries* cost that were answered in a session after the copy from which a ledger is later restored.
+gone, nobody can tell what it spent since the newest copy of the ledger, retries included, and the next pays again
+(books.py, B9).
 """
 
 import logging
@@ -68,11 +67,14 @@ class Sessions:
         return Seat(secagg_study.agreement(study), study.roster.index(member), self._signer)
 
     def open(self, seat: Seat, check: Check) -> bytes:
-        """The opening of a session: the same again until it was joined, then that of a new one. See N1."""
+        """The opening of a session: the same again until it was joined, then that of a new one. See N1.
+
+        One that others would find old is replaced, too: a session of another study, opened since, has shown a newer head.
+        """
         study = seat.agreement.study.hex()
         with self._lock:
             held = self._live.get(study)
-            if held is not None and not held.has_joined:
+            if held is not None and not held.has_joined and held.number == self._ledger.newest_session:
                 return held.opening
             if held is not None:
                 held.close()

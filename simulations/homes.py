@@ -19,7 +19,7 @@ import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 
-from silosynth.client.books import price
+from silosynth.client.books import Account, Price, price
 from silosynth.client.entries import Planned, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.keys import agent_key, public_key
@@ -40,9 +40,6 @@ from silosynth.server.publish import write_text
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
 from silosynth.simulations.stored import Stored
 from silosynth.simulations.telling import telling
-
-_PRICES_A_SESSION: Final = 2
-"""What a restart may cost, in prices of the study: all that is left of it, and new attempts at what was being asked."""
 
 
 def with_keys(root: Path, roster: tuple[Member, ...], noise: Noise, seed: int) -> tuple[Member, ...]:
@@ -129,10 +126,10 @@ class Homes:
         )
 
     def _raised(self, caps: Caps, sessions: int) -> Caps:
-        """Caps that leave room for restarts after so many sessions of this study, and for nothing else."""
-        cost = price(Planned.of(self.study, private=True).event())
-        times = _PRICES_A_SESSION * sessions
-        return Caps(_more(caps.aggregate, times * cost.aggregate), _more(caps.local, times * cost.local))
+        """Caps that leave room for restarts after so many sessions of this study and new attempts, for nothing else."""
+        planned = Planned.of(self.study, private=True)
+        cost = price(planned.event()) + Account(planned, Price()).forgotten
+        return Caps(_more(caps.aggregate, sessions * cost.aggregate), _more(caps.local, sessions * cost.local))
 
     def _source(self, name: str) -> NoiseSource:
         match self.noise:

@@ -30,6 +30,7 @@ class Fault(StrEnum):
     SET_TOO_SMALL = "answering set below the threshold"
     OUT_OF_ORDER = "release or attempt not above the last"
     OUT_OF_PLAN = "release beyond the plan"
+    TOO_MANY_RETRIES = "more retries than a session allows"
     OTHER_CONTEXT = "made for another round"
     NOT_AS_SIGNED = "vector is not the one that was signed"
     ANSWERED_TWICE = "two different answers to one round"

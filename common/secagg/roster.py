@@ -80,6 +80,12 @@ class Roster:
         return digest(b"roster", *sizes, *named)
 
     @property
+    def retries(self) -> int:
+        """Most rounds of one session that ask again: each leaves out at least one member, but for one that asks
+        again what the session before was asked."""
+        return len(self) - self.threshold + 1
+
+    @property
     def fingerprint(self) -> str:
         """The digest for people: equal at all institutions, or somebody was shown other keys."""
         return grouped(self.digest)

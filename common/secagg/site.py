@@ -13,12 +13,14 @@ Rules, each named where it is checked:
       the acknowledgement, and this site does not go on with it;
   S5  a site answers only as a member of the set S, and only if |S| >= t;
   S6  (release, attempt) only rises, and release stays within the plan;
-  S7  a round's masks are added once, to one vector, and the answer is signed over its context and its own hash.
+  S7  a round's masks are added once, to one vector, and the answer is signed over its context and its own hash;
+  S8  at most n - t + 1 rounds ask again (attempt > 0). It is counted in memory, where no old copy of the disk resets it.
 
 What the caller owes (it has the disk, the clock and the operating system's randomness):
   - `Secrets` fresh from the operating system, in memory only, for one session;
   - a session number that was on disk before the opening leaves, and no other session has used;
-  - in the opening, a head whose chain contains a reservation of all the session may spend;
+  - in the opening, a head whose chain contains a reservation of all the session may spend, but for retries; a session
+    that follows one whose end nobody saw pays for the retries (S8) that the one before may have answered;
   - `Joined.heads` on disk before the acknowledgement leaves;
   - Locked made durable, for all studies;
   - per round: `begin`, then reserve under an exclusive lock, at most once for each (transcript, release, attempt); then
@@ -121,6 +123,7 @@ class SiteSession:
         self._doubted: int | None = None
         self._confirmed = False
         self._last = _BEFORE
+        self._retries = 0
 
     @property
     def has_joined(self) -> bool:
@@ -196,9 +199,13 @@ class SiteSession:
             raise SumRefused(Fault.SET_TOO_SMALL)  # S5
         if (asked.release, asked.attempt) <= self._last:
             raise SumRefused(Fault.OUT_OF_ORDER)  # S6
+        again = int(asked.attempt > 0)
+        if self._retries + again > roster.retries:
+            raise SumRefused(Fault.TOO_MANY_RETRIES)  # S8
         for ratchet in (self._noise, *self._pairs.values()):
             ratchet.forward(asked.release)  # S6: all have one position and one bound, so the first refuses or none does
         self._last = asked.release, asked.attempt
+        self._retries += again
         context = self.context(asked)
         keys = {peer: self._pairs[peer].derive(b"mask", context) for peer in asked.members if peer != own}
         return Pad(self._seat, asked, context, self._noise.derive(b"noise", context), keys)

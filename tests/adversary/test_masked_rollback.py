@@ -15,7 +15,7 @@ from masked_made import RELEASES, Federation, fake_engine, key_of
 
 from silosynth.client import session as session_module
 from silosynth.client.books import FREE, Books
-from silosynth.client.entries import Barred, Reserved, Sessioned
+from silosynth.client.entries import Barred, Planned, Reserved, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import SystemNoise
@@ -26,6 +26,7 @@ from silosynth.client.site import Site
 from silosynth.common import wire
 from silosynth.common.privacy import View
 from silosynth.common.secagg.messages import Head
+from silosynth.common.secagg.roster import Roster
 from silosynth.common.secagg.site import SiteSession
 
 COST = Fraction(1, 400)
@@ -151,6 +152,47 @@ def rolled_back_inside_a_session(made):
 def test_a_ledger_restored_to_within_a_session_has_paid_for_what_it_forgot(made):
     charged, truth = rolled_back_inside_a_session(made)
     assert charged >= truth
+
+
+def retried_inside_a_session(made):
+    """The same, and what the victim answered in the first session were retries, as many as it gave."""
+    assert made.session() is None
+    copy = copy_of(made)
+    asked = [(release, attempt) for release in range(RELEASES) for attempt in range(3)]
+    replies = [made.ask(VICTIM, *one) for one in asked]
+    seen = [reply.masked for reply in replies if reply.masked]
+    restore(made, copy)
+    assert made.session() is None
+    seen += [made.ask(VICTIM, release).masked for release in range(RELEASES)]
+    assert len({one.payload for one in seen}) == len(seen)
+    return made.ledgers[VICTIM].spent(View.AGGREGATE), len(seen) * COST
+
+
+def test_it_has_paid_for_retries_too(made):
+    charged, truth = retried_inside_a_session(made)
+    assert charged >= truth == (RELEASES + made.study.shares - made.study.floor + 1 + RELEASES) * COST
+
+
+def test_it_would_not_have_if_a_session_did_not_count_retries(made, monkeypatch):
+    monkeypatch.setattr(Roster, "retries", 100)
+    charged, truth = retried_inside_a_session(made)
+    assert charged < truth
+
+
+def test_it_would_not_have_if_only_releases_were_paid_again(made, monkeypatch):
+    monkeypatch.setattr(Planned, "retries", 0)
+    charged, truth = retried_inside_a_session(made)
+    assert charged < truth
+
+
+def test_retries_are_counted_in_memory_where_no_copy_of_the_disk_resets_them(made):
+    assert made.session() is None
+    assert [made.ask(VICTIM, 0, attempt).refusal for attempt in range(3)] == [None] * 3
+    assert made.ask(VICTIM, 1, 1).refusal is None
+    assert made.ask(VICTIM, 1, 2).refusal == Reason.TOO_MANY_ATTEMPTS.value
+    assert made.ask(VICTIM, 2).refusal is None  # what is no retry goes on
+    assert made.session() is None
+    assert made.ask(VICTIM, 3, 1).refusal is None  # a new session: its opening published what the one before spent
 
 
 def test_it_would_not_have_if_a_second_session_cost_nothing(made, monkeypatch):
