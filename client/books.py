@@ -113,7 +113,6 @@ class Account:
         """The price of the planned releases that were never begun: none of a certified step that was."""
         return price(self.plan.event(0 if self.newest is None else self.newest.release + 1))
 
-
     @property
     def forgotten(self) -> Price:
         """The most that a session may have spent of which a copy of this page, taken after its opening, is silent."""

@@ -69,7 +69,7 @@ class Sessions:
     def open(self, seat: Seat, check: Check) -> bytes:
         """The opening of a session: the same again until it was joined, then that of a new one. See N1.
 
-        One that others would find old is replaced, too: a session of another study, opened since, has shown a newer head.
+        One that others would find old is replaced, too: a session of another study has shown a newer head since.
         """
         study = seat.agreement.study.hex()
         with self._lock:

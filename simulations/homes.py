@@ -13,7 +13,6 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -14,7 +14,7 @@ Rules, each named where it is checked:
   S5  a site answers only as a member of the set S, and only if |S| >= t;
   S6  (release, attempt) only rises, and release stays within the plan;
   S7  a round's masks are added once, to one vector, and the answer is signed over its context and its own hash;
-  S8  at most n - t + 1 rounds ask again (attempt > 0). It is counted in memory, where no old copy of the disk resets it.
+  S8  at most n - t + 1 rounds ask again (attempt > 0), counted in memory, where no old copy of the disk resets it.
 
 What the caller owes (it has the disk, the clock and the operating system's randomness):
   - `Secrets` fresh from the operating system, in memory only, for one session;

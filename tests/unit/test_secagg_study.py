@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from masked_made import NAMES, SIZE, masked_study
 
+from silosynth.client.entries import Planned
 from silosynth.common import scale
 from silosynth.common.engine import Parts
 from silosynth.common.errors import InvalidStudy, NotPossible
@@ -25,6 +26,16 @@ def test_the_agreement_names_study_members_and_releases():
     assert [one.key.hex() for one in agreed.roster.members] == [member.key for member in STUDY.roster]
     assert (agreed.roster.colluders, agreed.roster.threshold) == (1, 3)
     assert agreement(replace(STUDY, threshold=None)).roster.threshold == 5
+
+
+def test_session_and_ledger_count_the_same_retries():
+    for study in (
+        STUDY,
+        replace(STUDY, threshold=None),
+        masked_study(4, threshold=4),
+        masked_study(5, colluders=2, threshold=4),
+    ):
+        assert Planned.of(study, private=True).retries == roster(study).retries
 
 
 @pytest.mark.parametrize(
