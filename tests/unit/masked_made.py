@@ -41,9 +41,10 @@ def member(name):
 
 def masked_study(n=5, *, colluders=1, threshold=3, multiplier=Fraction(20), **changes):
     """`RELEASES` counts over `n` sites."""
-    about = {"name": "t", "engine": "fake", "threshold": threshold, "attempts": 3} | changes
-    roster, plan = tuple(map(member, NAMES[:n])), (Step("one-ways", RELEASES, multiplier),)
-    return Study(schema=SCHEMA, budget=Budget(5.0, 1e-5, colluders), roster=roster, plan=plan, **about)
+    plan = (Step("one-ways", RELEASES, multiplier),)
+    about = {"name": "t", "engine": "fake", "threshold": threshold, "attempts": 3, "plan": plan} | changes
+    roster = tuple(map(member, NAMES[:n]))
+    return Study(schema=SCHEMA, budget=Budget(5.0, 1e-5, colluders), roster=roster, **about)
 
 
 class Fake:
