@@ -21,8 +21,8 @@ def client_app(site_of: Callable[[Context], Site]) -> ClientApp:
     """A ClientApp whose node is the site that `site_of` finds for its context.
 
     `query.name` answers with the site's public name; `query` carries one request frame in and one reply frame out;
-    `query.session` does so for the steps of a session of secure sums. Where even that fails, an empty frame goes back
-    and the story stays in the site's own log.
+    `query.session` does so for the steps of a session of secure sums, and for the receipt at the end. Where even that
+    fails, an empty frame goes back and the story stays in the site's own log.
     """
     app = ClientApp()
 

@@ -14,7 +14,8 @@ Rules, each named where it is checked:
       which each was closed by the process that opened the next. Any other session pays for all releases that are left
       once more, and for as many retries as the one before may have answered (S8 of secagg/site.py): if the file was
       restored, all it tells of that session may be its beginning. So nothing is credited to a study that had a session;
-  B10 a barred ledger goes on with no study until a person has freed it.
+  B10 a barred ledger goes on with no study until a person has freed it;
+  B11 after its receipt nothing of a study is paid for, answered or credited: what was charged is what the receipt says.
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
 
@@ -30,9 +31,9 @@ from silosynth.client.entries import (
     Opened,
     Planned,
     Receipted,
-    Record,
     Reserved,
     Sessioned,
+    Settled,
     Voided,
 )
 from silosynth.client.refusal import Reason, Refused
@@ -92,6 +93,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Settlement:
+    """The entry that closed a study with its receipt: its number and hash, and the hash of the charges it binds."""
+
+    number: int
+    hash: str
+    charges: str
+
+
+@dataclass(frozen=True)
 class Account:
     """One study's page."""
 
@@ -102,6 +112,7 @@ class Account:
     closed: bool = False
     session: int = 0
     """Number of its newest session, 0 before the first."""
+    settled: Settlement | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -139,7 +150,14 @@ class Books:
             raise Refused(Reason.ROLLED_BACK)
 
     def account(self, study: str) -> Account:
-        """The open page of a study. Raises Refused where there is none (B1, B10)."""
+        """The open page of a study. Raises Refused where there is none (B1, B10, B11)."""
+        account = self.page(study)
+        if account.settled:
+            raise Refused(Reason.STUDY_CLOSED)
+        return account
+
+    def page(self, study: str) -> Account:
+        """The same, also after the receipt."""
         self.check_not_barred()
         account = self.accounts.get(study)
         if account is None:
@@ -226,14 +244,15 @@ class Books:
     def fold(self, entry: Entry) -> None:
         """Take in the next entry of the chain. Raises Tampered where it breaks a rule."""
         try:
-            fits = self._fold(entry.record, entry.hash) and (entry.seq == 1) == isinstance(entry.record, Opened)
+            fits = self._fold(entry) and (entry.seq == 1) == isinstance(entry.record, Opened)
         except Refused:
             fits = False
         if not fits:
             raise Tampered(f"ledger entry {entry.seq} cannot follow the entries before it")
         self.seq = entry.seq
 
-    def _fold(self, record: Record, receipt: str) -> bool:  # noqa: PLR0911  # one return a kind
+    def _fold(self, entry: Entry) -> bool:  # noqa: PLR0911  # one return a kind
+        record = entry.record
         match record:
             case Opened() | Receipted():
                 return True
@@ -248,6 +267,9 @@ class Books:
                 credit = FREE if account.session else account.unreserved  # B9
                 self.lifetime = self.lifetime.less(credit)
                 self.accounts[study] = replace(account, spent=account.spent.less(credit), closed=True)
+                return True
+            case Settled(study, charges):
+                self.accounts[study] = replace(self.account(study), settled=Settlement(entry.seq, entry.hash, charges))
                 return True
             case Planned(study):
                 fits = not self.is_planned(record)
@@ -270,5 +292,5 @@ class Books:
             case Committed(study, release, attempt):
                 reserved = self.reserved(study, release, attempt)
                 fits = not self.accounts[study].is_answered
-                self.accounts[study] = replace(self.accounts[study], answer=Answer(reserved, record, receipt))
+                self.accounts[study] = replace(self.accounts[study], answer=Answer(reserved, record, entry.hash))
                 return fits

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from silosynth.client.event_json import event_from_json, event_to_json, from_ratio, ratio
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import Tampered
+from silosynth.common.event_json import event_from_json, event_to_json, from_ratio, ratio
 from silosynth.common.privacy import Certified, Composed, Event, Gaussian, Repeated
 
 if TYPE_CHECKING:
@@ -192,6 +192,18 @@ class Receipted:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """A study is over here: its receipt is signed, and nothing more of it is paid for or answered.
+
+    `charges`: SHA-256 of what was charged for it, in hex (receipt.Charges): with the head that this entry becomes, a
+    receipt says what the chain says.
+    """
+
+    study: str
+    charges: str
+
+
+@dataclass(frozen=True)
 class Sessioned:
     """A session of secure sums is about to be opened. `number` rises over the whole ledger, from 1.
 
@@ -224,7 +236,9 @@ class Freed:
     study: str
 
 
-Record: TypeAlias = Opened | Planned | Reserved | Committed | Declined | Voided | Receipted | Sessioned | Barred | Freed
+Record: TypeAlias = (
+    Opened | Planned | Reserved | Committed | Declined | Voided | Receipted | Settled | Sessioned | Barred | Freed
+)
 
 
 @dataclass(frozen=True)
@@ -282,6 +296,8 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: C901, PLR0911  # one return
             return {"kind": "void", "study": study}
         case Receipted(study, shown):
             return {"kind": "receipt", "study": study, "shown": shown}
+        case Settled(study, charges):
+            return {"kind": "settle", "study": study, "charges": charges}
         case Sessioned(study, number, nonce, closed):
             return {"kind": "session", "study": study, "number": number, "nonce": nonce, "closed": closed}
         case Barred(study, witness):
@@ -331,6 +347,8 @@ def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
             return Voided(study)
         case {"kind": "receipt", "study": str(study), "shown": str(shown)}:
             return Receipted(study, shown)
+        case {"kind": "settle", "study": str(study), "charges": str(charges)}:
+            return Settled(study, charges)
         case {
             "kind": "session",
             "study": str(study),

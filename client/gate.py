@@ -10,7 +10,8 @@ Rules, each named where it is checked:
       round: a copy of this process gives the same bytes;
   G5  a permit seals once;
   G6  payload and commit are on disk before the answer is handed out; what is handed out is what is on disk;
-  G7  a refusal is a word of a closed list, and does not tell about rows.
+  G7  a refusal is a word of a closed list, and does not tell about rows;
+  G8  a receipt is said when the ledger has closed the study, and says what stands there; nobody chooses a word of it.
 
 Formal guarantee: with an honest mechanism, everything sealed from the units of one ledger is mu-GDP for adding or
 removing one unit, mu^2 = `ledger.spent(view)` in both views of privacy.View, whatever engines and coordinators do.
@@ -33,6 +34,7 @@ from silosynth.common import secagg_study
 from silosynth.common.arrays import Vector
 from silosynth.common.engine import Claim, Noised
 from silosynth.common.errors import NotPossible
+from silosynth.common.receipt import Receipt, pack, sign
 from silosynth.common.secagg.messages import REPLY_BYTES, Masked
 from silosynth.common.secagg.site import Pad, Seat
 from silosynth.common.study import Member, Study
@@ -101,15 +103,22 @@ class Gate:
         except ValueError as error:
             raise Refused(Reason.BAD_PLAN) from error
         seat = self._keyed().seat(study, member) if study.masked else None
+        if member.key and seat is None:
+            self._keyed().check_own(member)
         planned = Planned.of(study, private=self._noise.private)
         self._ledger.plan(planned, self._policy.check_price)
         self._approved[planned.study] = _Approved(study, member, planned, seat)
 
     def session(self, request: SessionRequest) -> bytes:
-        """This site's part in a session of secure sums, or raise Refused. It tells nothing that depends on rows."""
+        """This site's part in a session of secure sums, or its receipt at the end of a study; or raise Refused.
+
+        It tells nothing that depends on rows.
+        """
         approved = self._approved.get(request.study)
         if approved is None:
             raise Refused(Reason.UNKNOWN_STUDY)
+        if request.phase is Phase.SETTLE:
+            return self._receipt(approved)
         if approved.seat is None:
             raise Refused(Reason.BAD_SESSION)
         self._policy.check_refusals(self._ledger.refusals(request.study))
@@ -123,6 +132,12 @@ class Gate:
                 return b""
             case _ as unknown:
                 assert_never(unknown)
+
+    def _receipt(self, approved: _Approved) -> bytes:
+        """The study is over here (G8). Also for one that is locked out: it is the last that it hears."""
+        head, charges = self._ledger.settle(approved.planned.study)
+        receipt = Receipt(approved.member.name, head, charges)
+        return pack(self._keyed().sign(receipt) if approved.member.key else sign(receipt, None))
 
     def recall(self, request: Request) -> Sealed | None:
         """The answer that was committed to exactly this request, if it is the newest of its study (G1)."""

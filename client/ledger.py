@@ -40,14 +40,17 @@ from silosynth.client.entries import (
     Receipted,
     Record,
     Reserved,
+    Settled,
     Voided,
     chained,
     read,
     write,
 )
+from silosynth.client.receipts import charges_of
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import InvalidInput, Tampered
 from silosynth.common.privacy import View
+from silosynth.common.receipt import Charges
 from silosynth.common.secagg.messages import NOTHING, Head
 
 # SQLite's own wait for a busy file ends in polling every 100 ms: a process that writes in a tight loop then starves one
@@ -71,7 +74,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
     json_extract(body, '$.kind'), json_extract(body, '$.study'),
     coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0),
     coalesce(json_extract(body, '$.number'), 0)
-) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void', 'session');
+) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void', 'session', 'settle');
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries
@@ -186,6 +189,21 @@ class Ledger:
         """Write down the SHA-256, in hex, of what the site was shown at the end of a study."""
         with self._transaction(writing=True):
             self._append(Receipted(study, shown))
+
+    def settle(self, study: str) -> tuple[Head, Charges]:
+        """Close a study here with its receipt (B11): what was charged for it, and the head that says so.
+
+        Asked again it says the same, for ever. Raises Refused where there is no such study, or it was voided.
+        """
+        with self._transaction(writing=True):
+            settled = self._books.page(study).settled
+            charges = charges_of(_walk(self._db, 0, ROOT), study)
+            if settled is None:
+                number = self._books.seq + 1
+                return Head(number, bytes.fromhex(self._append(Settled(study, charges.digest)))), charges
+            if settled.charges != charges.digest:
+                raise Tampered("the charges of a study are not those that its receipt was signed over")
+            return Head(settled.number, bytes.fromhex(settled.hash)), charges
 
     def open_session(self, study: str, nonce: bytes, closed: int, check: Check) -> tuple[int, Head]:
         """The number of a new session, and the head to publish in it, with all paid for that it may spend.

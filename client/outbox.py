@@ -27,6 +27,7 @@ from silosynth.client.entries import (
     Record,
     Reserved,
     Sessioned,
+    Settled,
     Voided,
     write,
 )
@@ -179,6 +180,8 @@ def in_words(record: Record) -> str:  # noqa: C901, PLR0911  # one return a kind
             return "study closed; what was not begun is credited back"
         case Receipted(_, shown):
             return f"shown at the end of the study: sha256 {shown[:12]}"
+        case Settled(_, charges):
+            return f"study over, its receipt signed: charges of sha256 {charges[:12]}"
         case Sessioned(_, number, _, closed):
             before = f"session {closed} is closed" if closed else "one before a restart makes what is left cost again"
             return f"session {number} of secure sums; {before}"

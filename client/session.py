@@ -5,7 +5,8 @@ What common/secagg/site.py asks of its caller is done here and in the gate:
   N2  the heads of the others are on disk before the acknowledgement leaves;
   N3  that this ledger is older than others have seen it is on disk before anything else is said, and bars every study;
   N4  secrets come from the operating system, and are nowhere but in the session;
-  N5  this site's place on a roster is that of its own name, and must hold its own key.
+  N5  this site's place on a roster is that of its own name, and must hold its own key;
+  N6  a receipt is signed after the ledger has closed the study; then the session's secrets are forgotten.
 A session is opened anew, at no price, while this process has the one before and closes it. After a restart that one is
 gone, nobody can tell what it spent since the newest copy of the ledger, retries included, and the next pays again
 (books.py, B9).
@@ -23,6 +24,7 @@ from silosynth.client.ledger import Check, Ledger
 from silosynth.client.refusal import Reason, Refused, reason_of
 from silosynth.common import secagg_study
 from silosynth.common.errors import MalformedFrame
+from silosynth.common.receipt import Receipt, Signed, sign
 from silosynth.common.secagg.faults import Locked, SumRefused
 from silosynth.common.secagg.messages import Head
 from silosynth.common.secagg.rounds import Round
@@ -60,10 +62,14 @@ class Sessions:
         self._make = make
         self._lock = threading.Lock()
 
-    def seat(self, study: Study, member: Member) -> Seat:
-        """This site's place in a study (N5)."""
+    def check_own(self, member: Member) -> None:
+        """Raise Refused where a roster has another key under this site's name (N5)."""
         if member.key != keys.public_key(self._signer):
             raise Refused(Reason.OTHER_KEY)
+
+    def seat(self, study: Study, member: Member) -> Seat:
+        """This site's place in a study (N5)."""
+        self.check_own(member)
         return Seat(secagg_study.agreement(study), study.roster.index(member), self._signer)
 
     def open(self, seat: Seat, check: Check) -> bytes:
@@ -97,6 +103,13 @@ class Sessions:
         """Check that all others have joined too. See N3."""
         with self._held(seat) as session:
             session.confirm(confirmation, self._ledger.is_ancestor)
+
+    def sign(self, receipt: Receipt) -> Signed:
+        """The receipt of a study that the ledger has closed (N6)."""
+        with self._lock:
+            if (held := self._live.get(receipt.charges.study)) is not None:
+                held.close()
+            return sign(receipt, self._signer)
 
     def begin(self, seat: Seat, asked: Round) -> Pad:
         """Leave to mask one answer, once."""

@@ -97,7 +97,10 @@ class Site:
         return encode_reply(Reply(*about, sealed.vector, said, sealed.receipt, sealed.masked))
 
     def session_frame(self, frame: bytes) -> bytes:
-        """One step of a session of secure sums, in bytes. Never raises; tells nothing that depends on rows."""
+        """One step of a session of secure sums, or the receipt, in bytes.
+
+        Never raises; tells nothing that depends on rows.
+        """
         request, said, reason = _NO_STEP, None, Reason.INTERNAL
         try:
             request = decode_session_request(frame)

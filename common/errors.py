@@ -7,6 +7,7 @@
     │   ├── InvalidStudy      in a study file
     │   └── InvalidData       in a table: file, column, row number, never a value
     ├── MalformedFrame        bytes that are not a message of this format
+    ├── NotCertified          a certificate does not prove what it says; names the first check that fails
     ├── NotPossible           asked for something this version cannot do
     ├── QuorumLost            too few sites answered for a sum to hide each of them
     ├── StudyRefused          sites said no; carries (site, reason) pairs
@@ -42,6 +43,14 @@ class Diverged(SilosynthError):
 
 class MalformedFrame(SilosynthError):
     """Bytes that are not a message of this format and version."""
+
+
+class NotCertified(SilosynthError):
+    """The first thing in a certificate, or beside it, that does not hold. `check`: a word of verify_receipts.Check."""
+
+    def __init__(self, check: str, cause: str) -> None:
+        super().__init__(cause)
+        self.check = check
 
 
 class NotPossible(SilosynthError):

@@ -57,7 +57,7 @@ class Member:
     """A site of the roster.
 
     `capacity`: public upper bound on the rows it answers with, declared by the site. `key`: public Ed25519 key of its
-    agent, 64 hex digits; empty where answers are not masked.
+    agent, 64 hex digits; empty where it neither masks its answers nor signs its receipt.
     """
 
     name: str

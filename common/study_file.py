@@ -160,9 +160,11 @@ def _check_run(study: Study) -> None:
         raise InvalidStudy('[[plan]]: a site learns by itself, and from samples, only with trust = "local"')
     if any((step.rate or 0) > 1 for outer in study.plan for step in (outer, *outer.within)):
         raise InvalidStudy("[[plan]] key 'rate': is a chance, so at most 1")
-    sites = [member.name for member in study.roster]
+    sites, keys = [member.name for member in study.roster], [member.key for member in study.roster if member.key]
     if len(set(sites)) != len(sites):
         raise InvalidStudy("[[roster]]: two sites have one name; rename one")
+    if len(set(keys)) != len(keys):
+        raise InvalidStudy("[[roster]]: two sites have one key; each site makes its own")
 
 
 def _named(source: str, error: InvalidStudy | NotPossible) -> InvalidStudy | NotPossible:

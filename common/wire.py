@@ -13,8 +13,9 @@ Layout (little-endian; `text` = u8 length + ASCII, `ints` = u32 count + int64 va
            or, masked,  u8 2 | receipt text | header bytes | payload bytes
   session  "SILO" | u16 format | u8 type | study 32 bytes | u8 phase | nonce 16 bytes | body
   request  bytes: nothing, a transcript, or a confirmation
-  reply    u8 0 | bytes: an opening, an acknowledgement, or nothing     or     u8 1 | refusal text
-What stands in the bytes of a session, and in a header, is signed, and read by common/secagg/messages.py.
+  reply    u8 0 | bytes: an opening, an acknowledgement, nothing, or a receipt     or     u8 1 | refusal text
+What stands in the bytes of a session, and in a header, is signed, and read by common/secagg/messages.py; a receipt is
+read by common/receipt.py.
 """
 
 import builtins
@@ -114,7 +115,7 @@ class Reply:
 
 
 class Phase(IntEnum):
-    """What a session's message asks of a site."""
+    """What a session's message asks of a site. The last one ends the whole study, sessions or not."""
 
     OPEN = 1
     """Nothing is sent; the site's opening comes back."""
@@ -122,6 +123,8 @@ class Phase(IntEnum):
     """The transcript is sent; the site's acknowledgement comes back."""
     CONFIRM = 3
     """The confirmation is sent; nothing comes back."""
+    SETTLE = 4
+    """Nothing is sent; the site's receipt comes back, and it answers nothing more of the study."""
 
 
 @dataclass(frozen=True)

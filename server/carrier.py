@@ -55,7 +55,7 @@ class Carrier:
         return {name: reply for name, reply in replies.items() if reply is not None}
 
     def agree(self, requests: Mapping[str, wire.SessionRequest], heard: Heard) -> Mapping[str, wire.SessionReply]:
-        """The same, for the messages that open a session of secure sums."""
+        """The same, for the messages that open a session of secure sums, and for the one that asks for receipts."""
         asked = {name: replace(request, nonce=os.urandom(wire.NONCE_BYTES)) for name, request in requests.items()}
         said = self._carry(_SESSION, {name: wire.encode_session_request(one) for name, one in asked.items()}, heard)
         replies = {name: _session_reply(asked[name], frame) for name, frame in said.items()}

@@ -1,4 +1,4 @@
-"""A study, as the coordinator sees it: ask, sum, learn, until the engine knows enough."""
+"""A study, as the coordinator sees it: ask, sum, learn, until the engine knows enough; then have each site sign."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from silosynth.common.arrays import Vector
 from silosynth.common.engine import Each, Generator, Parts
 from silosynth.common.engines import CODECS
 from silosynth.common.progress import Progress
+from silosynth.common.receipt import Signed
 from silosynth.common.study import Study
 from silosynth.server.certificate import Asked
 from silosynth.server.engines import ENGINES
@@ -26,10 +27,14 @@ class Total:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a study learnt: a generator, and about how many units it speaks for."""
+    """What a study learnt: a generator, and about how many units it speaks for.
+
+    `receipts`: what each site that answered in the end says it was charged, by its name.
+    """
 
     generator: Generator
     units: float
+    receipts: Mapping[str, Signed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,17 @@ class Sites(Protocol):
         """Each member's answer to its own task. Raises StudyRefused, QuorumLost, and ValueError under secure sums."""
         ...
 
+    def settle(self, study: Study) -> Mapping[str, Signed]:
+        """The receipt of every member that gives a valid one now; after it, it answers nothing more of the study."""
+        ...
+
 
 def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progress) -> Learnt:
     """The generator learnt from `study.releases` sums; goes on after the last journaled one.
 
     A release that was asked but not journaled is asked again: in the same words, which sites answer with the same
     bytes, or where answers were masked, in a new session, as another attempt.
-    `seed` drives sampling inside the engine, never noise.
+    `seed` drives sampling inside the engine, never noise. The receipts come last: asked for again, they are the same.
     """
     half, codec = ENGINES[study.engine](study, seed), CODECS[study.engine]
     saved = journal.load()
@@ -95,4 +104,5 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
             total, receipts = summed.vector, summed.receipts
         journal.save(kind, total, receipts, half.freeze(state))
     progress("fit", study.releases, study.releases)
-    return Learnt(half.finish(state), half.units(state))
+    generator = half.finish(state)
+    return Learnt(generator, half.units(state), sites.settle(study))

@@ -35,6 +35,7 @@ SESSION: Final = "session"
 """The phase that progress is told while a session is opened."""
 
 _NONCE: Final = bytes(wire.NONCE_BYTES)  # the carrier's business
+_STEPS: Final = 3  # of a session: to open, to join, to confirm
 _TRIES: Final = 2  # of each step of a session: to say it again costs nobody anything, and a site says the same
 
 
@@ -114,7 +115,7 @@ class SecureSums:
 
         def heard(count: int) -> None:
             note = f"{phase.name.lower()}: {count} of {len(self._names)} sites answered"
-            self._progress(SESSION, phase - Phase.OPEN, len(Phase), note)
+            self._progress(SESSION, phase - Phase.OPEN, _STEPS, note)
 
         asked = wire.SessionRequest(self._study.digest, phase, _NONCE, frame)
         said: dict[str, wire.SessionReply] = {}

@@ -2,12 +2,15 @@
 
 Rules:
   S1  all or nothing: one refusal or one missing answer, and no total is formed;
-  S2  the sum is exact: integers of 64 bits, and an overflow is an error, never a wrap.
+  S2  the sum is exact: integers of 64 bits, and an overflow is an error, never a wrap;
+  S3  a receipt that is not of this study and site, or not signed under the roster's key, is as none.
 What is masked is summed in server/session.py; how a request gets to a site and back is server/carrier.py.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
 
 import numpy as np
 from flwr.serverapp import Grid
@@ -15,12 +18,16 @@ from flwr.serverapp import Grid
 from silosynth.common import wire
 from silosynth.common.arrays import Vector
 from silosynth.common.engine import Parts
-from silosynth.common.errors import QuorumLost, StudyRefused
+from silosynth.common.errors import MalformedFrame, QuorumLost, StudyRefused
 from silosynth.common.progress import Progress
+from silosynth.common.receipt import Signed, unpack, verified
 from silosynth.common.study import Study, Trust
 from silosynth.server.carrier import Carrier, Patience
 from silosynth.server.coordinator import Answers, Attempts, Total
 from silosynth.server.session import SecureSums, telling
+
+SETTLE: Final = "settle"
+"""The phase that progress is told while the sites' receipts come in."""
 
 
 class GridSites:
@@ -49,6 +56,33 @@ class GridSites:
         return Answers(
             {name: reply.vector for name, reply in heard.items() if reply.vector is not None}, _receipts(heard)
         )
+
+    def settle(self, study: Study) -> Mapping[str, Signed]:
+        """The receipts of those that answer. It costs nothing; a site says the same however often it is asked."""
+        keys = {member.name: member.key for member in study.roster}
+        said = self._settled(study, list(keys))
+        receipts = {}
+        for name, reply in said.items():
+            with suppress(MalformedFrame):
+                signed = unpack(reply.frame or b"")
+                receipt = verified(signed, keys[name])
+                if (receipt.charges.study, receipt.site) == (study.digest, name):  # S3
+                    receipts[name] = signed
+        return receipts
+
+    def _settled(self, study: Study, names: Sequence[str]) -> Mapping[str, wire.SessionReply]:
+        """What each of `names` says to the last question; where not all were ever connected, each is asked alone."""
+
+        def heard(count: int) -> None:
+            self._progress(SETTLE, 0, 0, f"{count} of {len(names)} sites have signed")
+
+        asked = wire.SessionRequest(study.digest, wire.Phase.SETTLE, bytes(wire.NONCE_BYTES))
+        try:
+            return self._carrier.agree(dict.fromkeys(names, asked), heard)
+        except QuorumLost:
+            if len(names) == 1:
+                return {}
+            return {name: reply for one in names for name, reply in self._settled(study, [one]).items()}
 
     def _ask(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Mapping[str, wire.Reply]:
         """One request to each site of `parts`, always the same attempt: another one would cost each a second event."""

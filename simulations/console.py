@@ -21,6 +21,7 @@ _WORDS: Final = {
     "ray": "starting Flower's simulation engine",
     "session": "agreeing on keys with the sites",
     "fit": "fitting the generator",
+    "settle": "having the sites sign what they were charged",
     "sample": "sampling synthetic rows",
     "evaluate": "scoring against floor and ceiling",
     "compare": "comparing",

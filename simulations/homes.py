@@ -92,10 +92,10 @@ class Homes:
             yield sites
 
     def _sessions(self, name: str, ledger: Ledger, secrets: Path | None) -> Sessions | None:
-        if not self.study.masked:
+        if not any(member.key for member in self.study.roster):
             return None
         signer = _signer(self.root / name, self.noise, self.seed)
-        if secrets is None:
+        if secrets is None or not self.study.masked:
             return Sessions(ledger, signer)
         place = [member.name for member in self.study.roster].index(name)
         stored = Stored(secrets / f"{name}.session", Seat(agreement(self.study), place, signer))

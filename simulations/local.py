@@ -103,7 +103,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     check_gaps(cohort, allowed=how.allow_gaps)
     check_installed(how)
     check_path(how.out)
-    if study.trust is Trust.SECURE_SUM and not how.plain_sums:
+    if not (how.plain_sums and study.trust is Trust.SECURE_SUM):
         study = replace(study, roster=with_keys(how.out / SITES, study.roster, noise, how.seed))
     folder = Folder(how.out, study, resume=how.resume)
     homes = Homes(folder.sites, study, noise, how.seed)

@@ -16,7 +16,8 @@ from silosynth.common.evaluate.scores import Scores
 from silosynth.common.generator import save
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
-from silosynth.server.certificate import Asked, Noise, certificate
+from silosynth.server.bundle import CERTIFICATE, hashes_of
+from silosynth.server.certificate import Asked, Noise, certificate, completed
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Entry, replace
 from silosynth.server.publish import TableFiles, sampled, write_json, write_text
@@ -44,8 +45,7 @@ class Product:
 def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
     """Write every file of the product, whole; certificate.json last."""
     study = product.study
-    receipts = tuple(sorted(product.entries[-1].receipts.items())) if product.entries else ()
-    paper = certificate(study, len(product.entries), product.noise, receipts, product.asked)
+    paper = certificate(study, len(product.entries), product.noise, product.asked)
     replace(out / "generator.safetensors", save(product.learnt.generator, study, paper))
     began = time.monotonic()
     synthetic = _write_table(out, product, seed, progress)
@@ -65,7 +65,7 @@ def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Pr
     }
     write_json(out / "metrics.json", metrics)
     write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, cohort.notes)))
-    write_json(out / "certificate.json", paper)
+    write_json(out / CERTIFICATE, completed(paper, hashes_of(out), product.learnt.receipts))
     return scores
 
 

@@ -140,7 +140,7 @@ def test_a_site_that_drops_out_costs_one_attempt_and_stays_out(tmp_path, fault, 
         (release, 1, SITES - 1),
         *[(one, 0, SITES - 1) for one in range(release + 1, RELEASES)],
     ]
-    paper = certificate(world.study, RELEASES, Noise.SYSTEM, (), world.journal.asked)
+    paper = certificate(world.study, RELEASES, Noise.SYSTEM, world.journal.asked)
     assert paper["attempts"]["retries"] == [{"release": release, "attempt": 1, "sites": SITES - 1}]
     assert sum(event["count"] for event in paper["events"]) == RELEASES + 1
     assert paper["epsilon"]["aggregate"] > 1.0  # more than planned, and said
@@ -196,7 +196,7 @@ def test_a_site_that_is_restarted_pays_for_a_session_and_the_others_for_an_attem
     extra = world.ledgers[2].spent(View.LOCAL) - price(plan.event()).local
     dearest = max(price(event).local for event in plan.kinds(release))  # of what it may have been asked again
     assert extra == price(left).local + price(retried).local + plan.retries * dearest
-    certified = certificate(world.study, RELEASES, Noise.SYSTEM, (), world.journal.asked)["attempts"]
+    certified = certificate(world.study, RELEASES, Noise.SYSTEM, world.journal.asked)["attempts"]
     assert (certified["sessions"], certified["asked"]) == (2, RELEASES + 1)
 
 

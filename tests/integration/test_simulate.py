@@ -67,7 +67,7 @@ def test_the_default_number_of_rows_is_the_noisy_estimate_of_units(finished):
 
 def test_epsilon_follows_from_the_events_in_the_certificate(finished):
     paper = finished.certificate
-    assert (paper["format"], paper["unit"], paper["delta"]) == (1, "person: person", 1e-5)
+    assert (paper["format"], paper["unit"], paper["delta"]) == (2, "person: person", 1e-5)
     assert paper["assumptions"] | {"sites": 3, "colluders": 1, "threshold": 3} == paper["assumptions"]
     assert paper["aggregation"] == "secure-sum"
     assert paper["attempts"] == {"asked": 5, "releases": 5, "sessions": 1, "retries": []}
@@ -84,7 +84,7 @@ def test_every_ledger_was_charged_what_the_certificate_says(finished):
     for site in (finished.path / "sites").iterdir():
         ledger = Ledger(site / "ledger.sqlite")
         assert ledger.spent(View.LOCAL) == expected
-        assert ledger.head == finished.certificate["receipts"][site.name]
+        assert ledger.head == finished.certificate["receipts"][site.name]["receipt"]["head"]["hash"]
         ledger.close()
 
 
@@ -181,7 +181,7 @@ def test_two_sites_are_refused_with_the_way_out_and_nothing_is_written(tmp_path)
     local = replace(a_study(steps=2), trust=Trust.LOCAL)
     paper = simulate(local, two, out=tmp_path / "run", evaluate=False).certificate
     assert (paper["aggregation"], "attempts" in paper) == ("plain-sum", False)
-    assert not list((tmp_path / "run").glob("sites/*/agent.key"))  # nobody's answer is masked: nobody needs a key
+    assert len(list((tmp_path / "run").glob("sites/*/agent.key"))) == 2  # nothing is masked: keys sign receipts
 
 
 def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):

@@ -13,6 +13,7 @@ from silosynth.common import wire
 from silosynth.common.engine import Each, Parts
 from silosynth.common.errors import QuorumLost, StudyRefused
 from silosynth.common.progress import silent
+from silosynth.common.receipt import Signed
 from silosynth.common.study import Trust
 from silosynth.server import coordinator
 from silosynth.server.app import server_app
@@ -262,6 +263,9 @@ class Totals:
             raise QuorumLost("gone")
         return Total(np.array([release, -release]), (("a", "x"),))
 
+    def settle(self, asked_study):
+        return {"a": Signed(b"receipt of " + asked_study.digest.encode())}
+
 
 def test_a_study_is_asked_summed_and_learnt_to_its_end(tmp_path):
     told = []
@@ -269,6 +273,7 @@ def test_a_study_is_asked_summed_and_learnt_to_its_end(tmp_path):
     learnt = run(study(), sites, journal, 7, lambda *where: told.append(where))
     assert learnt.generator == Sum(((0, 0), (1, -1), (2, -2), (3, -3)))
     assert learnt.units == 3.0
+    assert learnt.receipts == {"a": Signed(b"receipt of " + study().digest.encode())}
     assert [release for _, release, _ in sites.asked] == [0, 1, 2, 3]
     assert [entry.kind for entry in journal.entries] == ["first", "more", "more", "more"]
     assert told[-1][0] == "fit"

@@ -106,12 +106,12 @@ def test_only_performed_releases_are_priced():
 
 
 def test_a_certificate_can_be_recomputed_and_is_json():
-    paper = json.loads(json.dumps(certificate(study(), 4, Noise.SYSTEM, (("a", "00"),)), allow_nan=False))
+    paper = json.loads(json.dumps(certificate(study(), 4, Noise.SYSTEM), allow_nan=False))
     spent = sum(Fraction(event["mu_squared"]["local"]) for event in paper["events"])
     assert spent == Fraction(8, 400)
     assert paper["epsilon"]["local"] == accounting.epsilon(spent, paper["delta"])
     assert paper["assumptions"] == {"sites": 3, "colluders": 1, "threshold": 3, "trust": "secure-sum"}
-    assert (paper["unit"], paper["aggregation"], paper["receipts"]) == ("row", "plain-sum", {"a": "00"})
+    assert (paper["unit"], paper["neighbours"], paper["aggregation"]) == ("row", "adding or removing one row", "plain-sum")
     assert "coordinator itself" in paper["holds_against"]["aggregate"]
 
 
@@ -121,7 +121,7 @@ def test_masked_sums_are_certified_by_what_was_asked_not_by_what_was_planned():
     keyed = dataclasses.replace(study(), roster=roster, threshold=3)
     rounds = [(0, 0, 3), (1, 0, 3), (1, 1, 2), (2, 0, 2), (3, 0, 2)]
     asked = [Asked(release, attempt, tuple(range(sites)), "aa") for release, attempt, sites in rounds]
-    paper = certificate(keyed, 4, Noise.SYSTEM, (), asked)
+    paper = certificate(keyed, 4, Noise.SYSTEM, asked)
     assert [(one["kind"], one["count"], one["shares"]) for one in paper["events"]] == [
         ("first", 1, 2), ("more", 1, 2), ("more", 3, 1),
     ]  # fmt: skip
@@ -132,13 +132,18 @@ def test_masked_sums_are_certified_by_what_was_asked_not_by_what_was_planned():
     assert paper["attempts"] == {
         "asked": 5, "releases": 4, "sessions": 1, "retries": [{"release": 1, "attempt": 1, "sites": 2}],
     }  # fmt: skip
+    assert paper["rounds"] == [
+        {"release": 0, "count": 2, "attempt": 0, "sites": [0, 1, 2], "session": "aa"},
+        {"release": 1, "count": 1, "attempt": 1, "sites": [0, 1], "session": "aa"},
+        {"release": 2, "count": 2, "attempt": 0, "sites": [0, 1], "session": "aa"},
+    ]
     assert "the coordinator included" in paper["holds_against"]["aggregate"]
 
 
 @pytest.mark.parametrize("noise", [Noise.NONE, Noise.SEEDED])
 def test_noise_that_protects_nobody_has_no_finite_epsilon(noise):
     asked = study(multiplier=None) if noise is Noise.NONE else study()
-    paper = certificate(asked, 4, noise, ())
+    paper = certificate(asked, 4, noise)
     assert paper["epsilon"] == {"aggregate": "inf", "local": "inf"}
     assert "NO PRIVACY" in paper["noise"]
     assert ("epsilon_with_real_noise" in paper) == (noise is Noise.SEEDED)
@@ -149,7 +154,7 @@ def test_noise_that_protects_nobody_has_no_finite_epsilon(noise):
 def test_without_trust_both_epsilons_are_one():
     alone = study()
     object.__setattr__(alone, "trust", Trust.LOCAL)
-    paper = certificate(alone, 4, Noise.SYSTEM, ())
+    paper = certificate(alone, 4, Noise.SYSTEM)
     assert paper["epsilon"]["aggregate"] == paper["epsilon"]["local"]
 
 
@@ -171,7 +176,7 @@ def test_a_certified_step_is_charged_whole_once_it_was_begun():
 
 def test_a_certificate_says_what_a_sampled_study_costs_alone_and_in_a_ledger():
     asked = learning()
-    paper = json.loads(json.dumps(certificate(asked, 3, Noise.SYSTEM, ()), allow_nan=False))
+    paper = json.loads(json.dumps(certificate(asked, 3, Noise.SYSTEM), allow_nan=False))
     spent = sum(Fraction(event["mu_squared"]["local"]) for event in paper["events"])
     charged = paper["charged_in_ledgers"]
     assert Fraction(charged["mu_squared"]) == spent == Fraction(1, 400) + asked.plan[1].certified
@@ -201,6 +206,6 @@ def test_a_certificate_says_what_a_sampled_study_costs_alone_and_in_a_ledger():
 
 def test_a_sampled_study_without_noise_has_no_epsilon():
     bare = Step("discriminator", 3, within=(Step("gradient", 20, None, Fraction(1, 20)),))
-    paper = certificate(replace(learning(), plan=(bare,)), 3, Noise.NONE, ())
+    paper = certificate(replace(learning(), plan=(bare,)), 3, Noise.NONE)
     assert paper["epsilon"] == {"aggregate": "inf", "local": "inf"}
     assert "charged_in_ledgers" not in paper

@@ -31,6 +31,7 @@ REFUSAL = answer(vector=None, refusal="out of order")
 MASKED = answer(vector=None, masked=Masked(b"header", b"payload"))
 JOIN = wire.SessionRequest("ab" * 32, wire.Phase.JOIN, NONCE, b"transcript")
 JOINED = wire.SessionReply("ab" * 32, wire.Phase.JOIN, NONCE, b"acknowledgement")
+SETTLED = wire.SessionReply("ab" * 32, wire.Phase.SETTLE, NONCE, b"receipt")
 NOT_JOINED = wire.SessionReply("ab" * 32, wire.Phase.JOIN, NONCE, None, "out of order")
 CODERS = {
     wire.Request: wire.encode_request,
@@ -51,6 +52,7 @@ def test_golden_vectors():
     assert wire.encode_session_request(JOIN).hex() == VECTORS["join"]
     assert wire.encode_session_reply(JOINED).hex() == VECTORS["joined"]
     assert wire.encode_session_reply(NOT_JOINED).hex() == VECTORS["not joined"]
+    assert wire.encode_session_reply(SETTLED).hex() == VECTORS["settled"]
 
 
 def test_round_trips_are_exact():
@@ -66,7 +68,8 @@ def test_round_trips_are_exact():
     masked = wire.decode_reply(wire.encode_reply(MASKED))
     assert (masked.vector, masked.refusal, masked.masked) == (None, None, (b"header", b"payload"))
     assert back.members == (0, 2, 255)
-    for message, decode in ((JOIN, wire.decode_session_request), (JOINED, wire.decode_session_reply)):
+    replies = ((JOINED, wire.decode_session_reply), (SETTLED, wire.decode_session_reply))
+    for message, decode in ((JOIN, wire.decode_session_request), *replies):
         assert decode(CODERS[type(message)](message)) == message
     assert wire.decode_session_reply(wire.encode_session_reply(NOT_JOINED)) == NOT_JOINED
 
@@ -206,8 +209,8 @@ def test_a_sessions_messages_are_checked_before_they_are_sent():
             CODERS[type(wrong)](wrong)
 
 
-@pytest.mark.parametrize("phase", [0, 4, 255])
-def test_a_session_has_three_phases(phase):
+@pytest.mark.parametrize("phase", [0, 5, 255])
+def test_a_session_has_three_phases_and_an_end(phase):
     frame = bytearray(wire.encode_session_request(JOIN))
     frame[39] = phase
     with pytest.raises(MalformedFrame, match="phase"):
@@ -234,3 +237,4 @@ def _frames():
     yield wire.encode_session_request(JOIN), wire.decode_session_request
     yield wire.encode_session_reply(JOINED), wire.decode_session_reply
     yield wire.encode_session_reply(NOT_JOINED), wire.decode_session_reply
+    yield wire.encode_session_reply(SETTLED), wire.decode_session_reply

@@ -1,4 +1,4 @@
-"""Events as JSON values, for a ledger. What is not known is an error, not skipped: its price would be missing."""
+"""Events as JSON values, for ledgers and receipts. What is not known is an error: its price would be missing."""
 
 import re
 from fractions import Fraction

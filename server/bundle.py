@@ -1,0 +1,56 @@
+"""A published study as it is read again: which files there are, their hashes, and whether its certificate holds.
+
+It needs a folder and this package, no data and no site.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from silosynth.common.errors import InvalidInput, NotCertified
+from silosynth.common.verify import ARTEFACTS, CERTIFICATE_BYTES, STUDY, Bundle, Verified, verify
+from silosynth.common.verify_receipts import Check
+
+CERTIFICATE: Final = "certificate.json"
+
+_STUDY_BYTES: Final = 1 << 24
+
+
+def verified(path: Path | str) -> Verified:
+    """What the certificate in a folder, or in a file beside what it certifies, proves.
+
+    Raises NotCertified, naming the first thing that does not hold; InvalidInput where there is no certificate.
+    """
+    path = Path(path)
+    file = path / CERTIFICATE if path.is_dir() else path
+    folder = file.parent
+    try:
+        certificate = _start_of(file, CERTIFICATE_BYTES + 1)
+        text = _start_of(folder / STUDY, _STUDY_BYTES) if (folder / STUDY).is_file() else None
+        hashes = hashes_of(folder)
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename or file}: cannot be read ({error.strerror}); give the folder that a study was published "
+            "in, or the certificate.json in it"
+        ) from None
+    try:
+        study = None if text is None else text.decode()
+    except UnicodeDecodeError:
+        raise NotCertified(Check.STUDY, f"{STUDY} is not text") from None
+    return verify(Bundle(certificate, study, hashes))
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder that a certificate covers, by its name."""
+    return {name: hash_of(folder / name) for name in ARTEFACTS if (folder / name).is_file()}
+
+
+def _start_of(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
