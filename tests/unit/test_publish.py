@@ -111,7 +111,11 @@ def test_a_certificate_can_be_recomputed_and_is_json():
     assert spent == Fraction(8, 400)
     assert paper["epsilon"]["local"] == accounting.epsilon(spent, paper["delta"])
     assert paper["assumptions"] == {"sites": 3, "colluders": 1, "threshold": 3, "trust": "secure-sum"}
-    assert (paper["unit"], paper["neighbours"], paper["aggregation"]) == ("row", "adding or removing one row", "plain-sum")
+    assert (paper["unit"], paper["neighbours"], paper["aggregation"]) == (
+        "row",
+        "adding or removing one row",
+        "plain-sum",
+    )
     assert "coordinator itself" in paper["holds_against"]["aggregate"]
 
 
