@@ -2,7 +2,7 @@
 
 `verify` names the first thing that does not hold. Its steps, followed literally below:
   V1  the certificate is JSON of this format, in which no key stands twice;
-  V2  the study is the one that study.toml says, word for word, by its digest;
+  V2  the study is the one that study.toml says, word for word, by its digest, and the one that was expected, if any;
   V3  every file that a study publishes is there, and is the one that was certified;
   V4  the plan has a price: one that it states for sampled sums is not believed but computed again (sampled.covers);
   V5  the noise is one of three kinds, and none exactly where the plan has none;
@@ -69,10 +69,16 @@ class Verified:
         return self.noise is not Noise.SYSTEM
 
 
-def verify(bundle: Bundle) -> Verified:
-    """What a bundle proves. Raises NotCertified, which says what does not hold, and then nothing else is said of it."""
+def verify(bundle: Bundle, expected: str | None = None) -> Verified:
+    """What a bundle proves. Raises NotCertified, which says what does not hold, and then nothing else is said of it.
+
+    `expected`: the digest of the study that the sites approved, from them: it binds their keys. Whoever does not know
+    it, nor their keys, cannot tell a certificate from one about sites that do not exist.
+    """
     content = _content(bundle.certificate)  # V1
     study = _study(bundle.study, content)  # V2
+    if expected is not None and study.digest != expected:
+        raise NotCertified(Check.STUDY, f"{STUDY} is not the study that was expected")
     _check_artefacts(bundle.hashes, content.get("artefacts"))  # V3
     _check_plan(study)  # V4
     noise = _noise(study, content)  # V5

@@ -68,7 +68,10 @@ def _not_proved(found: Verified) -> Iterator[str]:
         names = ", ".join(map(_shown, unsigned))
         yield f"What these sites were charged: their receipts are not signed, anybody can have written them: {names}."
     if len(unsigned) < len(study.roster):
-        yield "Whose keys they are. Whoever made the study chose them; compare fingerprints with each institution."
+        yield (
+            "Whose keys they are: whoever made the study chose them. Ask each institution for its key's fingerprint, "
+            "or for the digest of the study that it approved, which binds all keys (verify --study DIGEST)."
+        )
     yield "That a site runs this software unmodified: that it clips, adds its noise and keeps its ledger is its word."
     if study.trust is Trust.SECURE_SUM:
         yield f"That no more than {study.budget.colluders} of the sites work together against the others."

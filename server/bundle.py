@@ -4,6 +4,7 @@ It needs a folder and this package, no data and no site.
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +14,19 @@ from silosynth.common.verify_receipts import Check
 
 CERTIFICATE: Final = "certificate.json"
 
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _STUDY_BYTES: Final = 1 << 24
 
 
-def verified(path: Path | str) -> Verified:
+def verified(path: Path | str, expected: str | None = None) -> Verified:
     """What the certificate in a folder, or in a file beside what it certifies, proves.
 
-    Raises NotCertified, naming the first thing that does not hold; InvalidInput where there is no certificate.
+    `expected`: digest of the study that sites say they approved, in hex. It binds their keys; without it a certificate
+    is only known to agree with itself. Raises NotCertified, naming the first thing that does not hold; InvalidInput
+    where there is no certificate, or no such digest.
     """
+    if expected is not None and not _DIGEST.fullmatch(expected):
+        raise InvalidInput("a study's digest has 64 hex digits, as `silosynth study show` prints them: copy it whole")
     path = Path(path)
     file = path / CERTIFICATE if path.is_dir() else path
     folder = file.parent
@@ -37,7 +43,7 @@ def verified(path: Path | str) -> Verified:
         study = None if text is None else text.decode()
     except UnicodeDecodeError:
         raise NotCertified(Check.STUDY, f"{STUDY} is not text") from None
-    return verify(Bundle(certificate, study, hashes))
+    return verify(Bundle(certificate, study, hashes), expected)
 
 
 def hash_of(path: Path) -> str:

@@ -16,17 +16,20 @@ DOES_NOT_HOLD = 1
 
 Published = Annotated[Path, typer.Argument(help="Folder that a study was published in, or the certificate.json in it.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Say in words what is proved by it, and what is not.")]
+Study = Annotated[
+    str | None, typer.Option(help="Digest of the study, as a site that took part tells it: it binds the sites' keys.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 
-def verify(published: Published, explain: Explain = False, as_json: AsJson = False) -> None:
+def verify(published: Published, study: Study = None, explain: Explain = False, as_json: AsJson = False) -> None:
     """Recompute every epsilon, check every signature and every file's hash; name the first thing that does not hold."""
     from silosynth.common.errors import NotCertified
     from silosynth.common.verify_words import headline
     from silosynth.server.bundle import verified
 
     try:
-        found = verified(published)
+        found = verified(published, study)
     except NotCertified as failed:
         said = {"holds": False, "failed": failed.check, "cause": str(failed)}
         print(json.dumps(said) if as_json else f"DOES NOT HOLD: {failed.check}: {failed}")

@@ -12,11 +12,11 @@ from typing import Any, Final
 from silosynth.common.errors import InvalidInput
 from silosynth.common.study import Study
 from silosynth.common.study_file import write_study
+from silosynth.server.bundle import CERTIFICATE
 from silosynth.server.certificate import Noise
 from silosynth.server.journal import Journal
 from silosynth.server.publish import write_text
 
-CERTIFICATE: Final = "certificate.json"
 JOURNAL: Final = "journal.jsonl"
 STUDY: Final = "study.toml"
 SITES: Final = "sites"

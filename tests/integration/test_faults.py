@@ -1,6 +1,8 @@
 """Sites and messages fail at every phase: a smaller sum, or an end that says what was spent; charges equal attempts."""
 
+import json
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -12,14 +14,16 @@ from silosynth.client.entries import Planned, Reserved, Sessioned
 from silosynth.client.policy import just_this, write_policy
 from silosynth.common.column import Column, Kind
 from silosynth.common.engine import Units
-from silosynth.common.errors import QuorumLost
+from silosynth.common.errors import NotCertified, QuorumLost
 from silosynth.common.plan import resolve
 from silosynth.common.privacy import View
 from silosynth.common.progress import silent
 from silosynth.common.schema import Schema
 from silosynth.common.study import Budget, Member, Study
+from silosynth.common.study_file import write_study
+from silosynth.common.verify import ARTEFACTS, Bundle, verify
 from silosynth.server.carrier import Patience
-from silosynth.server.certificate import Noise, certificate
+from silosynth.server.certificate import Noise, certificate, completed
 from silosynth.server.coordinator import run
 from silosynth.server.journal import Journal
 from silosynth.server.sites import GridSites
@@ -78,7 +82,7 @@ class World:
     def run(self):
         """A coordinator, from its journal on."""
         self.journal = Journal(self.folder, self.study, "stamp")
-        learnt = run(self.study, GridSites(self.grid, silent, HASTY), self.journal, 0, silent)
+        learnt = self.learnt = run(self.study, GridSites(self.grid, silent, HASTY), self.journal, 0, silent)
         assert not self.grid.differed
         self.check_charges()
         return learnt
@@ -101,6 +105,14 @@ class World:
             whole = sum(retries, price(Planned.of(self.study, private=True).event()))
             assert {view: ledger.spent(view) for view in View} == {view: whole.within(view) for view in View}
 
+    def verify(self):
+        """Publish the certificate, beside files of no meaning, and verify it."""
+        paper = certificate(self.study, self.journal.releases, self.noise, self.journal.asked)
+        text = write_study(self.study)
+        hashes = dict.fromkeys(ARTEFACTS, "00") | {"study.toml": sha256(text.encode()).hexdigest()}
+        content = json.dumps(completed(paper, hashes, self.learnt.receipts)).encode()
+        return verify(Bundle(content, text, hashes))
+
     def sessions(self, place):
         return sum(isinstance(entry.record, Sessioned) for entry in self.ledgers[place].entries())
 
@@ -117,6 +129,7 @@ def test_what_comes_twice_or_in_another_order_changes_nothing(tmp_path, fault):
     world = World(tmp_path, Strike(fault, Moment(), times=10_000))
     world.run()
     assert world.attempts() == SMOOTH
+    assert len(world.verify().receipts) == SITES
 
 
 @pytest.mark.parametrize("what", ["call", "open", "join", "confirm"])
@@ -144,6 +157,11 @@ def test_a_site_that_drops_out_costs_one_attempt_and_stays_out(tmp_path, fault, 
     assert paper["attempts"]["retries"] == [{"release": release, "attempt": 1, "sites": SITES - 1}]
     assert sum(event["count"] for event in paper["events"]) == RELEASES + 1
     assert paper["epsilon"]["aggregate"] > 1.0  # more than planned, and said
+    if fault in (Fault.DEATH, Fault.LAST_WORD):
+        with pytest.raises(NotCertified, match="site 's2': has given no receipt"):
+            world.verify()
+    else:
+        assert world.verify().epsilon.aggregate == paper["epsilon"]["aggregate"]
 
 
 def test_sums_after_a_drop_out_are_those_of_the_sites_that_are_left(tmp_path):
@@ -198,6 +216,7 @@ def test_a_site_that_is_restarted_pays_for_a_session_and_the_others_for_an_attem
     assert extra == price(left).local + price(retried).local + plan.retries * dearest
     certified = certificate(world.study, RELEASES, Noise.SYSTEM, world.journal.asked)["attempts"]
     assert (certified["sessions"], certified["asked"]) == (2, RELEASES + 1)
+    assert [len(one.charges.sessions) for one in world.verify().receipts] == [2] * SITES
 
 
 @pytest.mark.parametrize(("what", "release"), [(ROUND, 1), ("join", None)])
@@ -220,6 +239,25 @@ def test_a_coordinator_that_was_stopped_goes_on_in_a_new_session(tmp_path, relea
         *[(one, 0, SITES) for one in range(release + 1, RELEASES)],
     ]
     assert {world.sessions(place) for place in range(SITES)} == {2}
+    world.verify()
+
+
+def test_receipts_that_were_lost_are_asked_for_again(tmp_path):
+    """Lost with a site that is down when the study ends; the next coordinator finds the study finished, and asks."""
+    world = World(
+        tmp_path, Strike(Fault.LOST_REPLY, Moment(1, "settle")), Strike(Fault.LOST_REQUEST, Moment(3, "settle"))
+    )
+    first = world.run().receipts
+    assert set(first) == {"s0", "s2", "s4"}
+    with pytest.raises(NotCertified, match="site 's1': has given no receipt"):
+        world.verify()
+    for place in range(SITES):
+        world.start(place)
+    again = world.run().receipts
+    assert set(again) == {f"s{place}" for place in range(SITES)}
+    assert {name: again[name] for name in first} == first
+    assert len(world.verify().receipts) == SITES
+    assert world.attempts() == SMOOTH
 
 
 @pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))])

@@ -10,6 +10,7 @@ import pytest
 from made import content, silosynth, totals, written
 
 from silosynth.common.errors import NotPossible
+from silosynth.server.bundle import verified
 from silosynth.simulations import flower
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra `flower`)")
@@ -37,6 +38,7 @@ def test_both_runtimes_give_the_same_totals_for_the_same_noise(tmp_path):
     assert (tmp_path / "memory" / "synthetic.csv").read_bytes() == (tmp_path / "flower" / "synthetic.csv").read_bytes()
     papers = [content(tmp_path / name / "certificate.json") for name in ("memory", "flower")]
     assert papers[0]["events"] == papers[1]["events"]
+    assert [verified(tmp_path / name).study.digest for name in ("memory", "flower")] == [papers[0]["study"]] * 2
     deadline = time.monotonic() + 10  # Ray's helpers notice the end of their parent within a second or two
     while (left := _processes_of(f"MARK={tmp_path}")) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -13,6 +13,7 @@ from silosynth.common.generator import load
 from silosynth.common.privacy import Composed, View
 from silosynth.common.sampled import epsilon_of
 from silosynth.common.study_file import read_study
+from silosynth.server.bundle import verified
 from silosynth.simulations import simulate
 from silosynth.simulations.telling import PHASE
 
@@ -55,6 +56,7 @@ def test_its_certificate_states_the_epsilon_of_the_whole_plan_by_its_losses(fini
     whole = epsilon_of(Composed(tuple(step.history(1) for step in study.plan)), 1e-5)
     assert paper["epsilon"]["aggregate"] == paper["epsilon"]["local"] == pytest.approx(whole, rel=1e-9)
     assert 2.99 < whole <= 3.0
+    assert verified(result.path).epsilon.local == pytest.approx(whole, rel=1e-9)
     counts, rounds = paper["events"]
     assert (counts["kind"], rounds["kind"], rounds["count"]) == ("one-ways", "discriminator", 3)
     assert [(inner["mechanism"], inner["count"]) for inner in rounds["within"]] == [("sampled gaussian", 2)]

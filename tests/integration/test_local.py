@@ -10,6 +10,7 @@ from silosynth.client.engines import autoregressive_local
 from silosynth.common.errors import AnswerRejected
 from silosynth.common.generator import load
 from silosynth.common.study_file import read_study
+from silosynth.server.bundle import verified
 from silosynth.simulations import simulate
 from silosynth.simulations.telling import PHASE
 
@@ -50,6 +51,7 @@ def test_its_certificate_states_one_epsilon_against_everybody(finished):
     assert paper["epsilon"]["local"] > 0.99
     assert paper["assumptions"]["trust"] == "local"
     assert "everybody" in paper["holds_against"]["aggregate"]
+    assert verified(finished[0].path).epsilon.local == pytest.approx(paper["epsilon"]["local"])
     assert [event["kind"] for event in paper["events"]] == ["one-ways", "learn"]
 
 

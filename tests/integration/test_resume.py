@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from made import content, silosynth, totals, written
 
-from silosynth.client.entries import Committed, Planned, Reserved, Sessioned
+from silosynth.client.entries import Committed, Planned, Reserved, Sessioned, Settled
 from silosynth.client.ledger import listing
 from silosynth.common.accounting import epsilon, mu_squared_for
+from silosynth.server.bundle import verified
+from silosynth.simulations import local
+from silosynth.simulations.cli import _run
 
 STEPS = 40
 RELEASES = STEPS + 2
@@ -90,6 +93,7 @@ def test_killed_at_random_moments_it_finishes_as_if_it_had_not_been(tmp_path, se
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     paper = content(out / "certificate.json")
     assert paper["attempts"]["asked"] == sum(event["count"] for event in paper["events"]) == len(asked(out))
+    assert verified(out).promises_nothing
     assert not list(out.glob(".*.part"))
 
 
@@ -112,6 +116,24 @@ def test_stopped_by_hand_it_says_how_to_go_on_and_goes_on(tmp_path):
     retried = len(paper["attempts"]["retries"])  # one, if it was stopped while sites were asked
     expected = epsilon(mu_squared_for(1.0, 1e-5) * (1 + Fraction(retried, RELEASES)), 1e-5)
     assert paper["epsilon"]["aggregate"] == pytest.approx(expected, abs=0.02)
+    assert verified(out).epsilon.aggregate == pytest.approx(paper["epsilon"]["aggregate"])
+
+
+def test_stopped_between_receipts_and_publishing_it_goes_on_and_publishes(tmp_path, monkeypatch):
+    study, data = written(tmp_path)
+
+    def stopped(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    arguments = [*map(str, command(study, data, tmp_path / "out"))]
+    with monkeypatch.context() as patched:
+        patched.setattr(local, "publish", stopped)
+        assert _run(arguments) == 1
+    heads = {path.parent.name: listing(path)[-1] for path in (tmp_path / "out").glob("sites/*/ledger.sqlite")}
+    assert {type(entry.record) for entry in heads.values()} == {Settled}
+    assert _run([*arguments, "--resume"]) == 0
+    found = verified(tmp_path / "out")
+    assert {one.site: one.head.hash.hex() for one in found.receipts} == {name: one.hash for name, one in heads.items()}
 
 
 def _absorbed(out):

@@ -1,6 +1,8 @@
 """A whole study, from rows at three sites to table, scores and certificate: through the real gate, ledger and apps."""
 
 import importlib.util
+import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from made import STUDY, content, table, totals, written
 
+from silosynth.client.keys import agent_key, fingerprint
 from silosynth.client.ledger import Ledger
 from silosynth.common import accounting
 from silosynth.common.errors import InvalidInput, NotPossible, StudyRefused
@@ -17,7 +20,10 @@ from silosynth.common.privacy import View
 from silosynth.common.progress import silent
 from silosynth.common.study import Trust
 from silosynth.common.study_file import read_study
+from silosynth.common.verify_words import headline
+from silosynth.server.bundle import verified
 from silosynth.simulations import simulate
+from silosynth.simulations.cli import _run
 from silosynth.simulations.cohort import gather
 from silosynth.simulations.local import How, run
 
@@ -88,6 +94,28 @@ def test_every_ledger_was_charged_what_the_certificate_says(finished):
         ledger.close()
 
 
+def test_what_is_published_can_be_verified_by_anybody(finished, tmp_path, capsys):
+    shutil.copytree(finished.path, tmp_path / "run", ignore=shutil.ignore_patterns("sites", "journal*"))
+    assert _run(["verify", str(tmp_path / "run"), "--explain"]) == 0
+    said = capsys.readouterr().out
+    assert "epsilon 1 at delta 1e-05" in said
+    assert "3 of 3 sites have signed" in said
+    assert "Not proved:" in said
+    for site in (finished.path / "sites").iterdir():
+        assert fingerprint(agent_key(site)) in said
+    assert _run(["verify", str(tmp_path / "run" / "certificate.json"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["holds"], told["study"], set(told["ledgers"])) == (True, finished.certificate["study"], set(clinics()))
+    with (tmp_path / "run" / "synthetic.csv").open("a") as file:
+        file.write("1,f,0.0,true\n")
+    assert _run(["verify", str(tmp_path / "run")]) == 1
+    assert "DOES NOT HOLD: artefact: synthetic.csv is not the file" in capsys.readouterr().out
+    assert _run(["verify", str(tmp_path / "run"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == "artefact"
+    assert _run(["verify", str(tmp_path)]) == 2
+    assert "give the folder" in capsys.readouterr().err
+
+
 def test_metrics_have_the_promised_form(finished):
     metrics = finished.metrics
     assert metrics["format"] == 1
@@ -128,6 +156,7 @@ def test_without_noise_everything_is_stamped(tmp_path):
     result = simulate(a_study(epsilon="inf"), clinics(), out=tmp_path)
     assert result.certificate["noise"] == "none: NO PRIVACY"
     assert result.certificate["epsilon"] == {"aggregate": "inf", "local": "inf"}
+    assert verified(tmp_path).promises_nothing
     assert "NO PRIVACY" in (tmp_path / "report.html").read_text()
     assert not list((tmp_path / "sites").glob("*/policy.toml"))
 
@@ -142,6 +171,7 @@ def test_seeded_noise_repeats_and_is_stamped(tmp_path):
     pd.testing.assert_frame_equal(runs[0].table, runs[1].table)
     paper = runs[0].certificate
     assert (paper["noise"], paper["epsilon"]["aggregate"]) == ("seeded: NO PRIVACY", "inf")
+    assert "PROMISES NOTHING" in "".join(headline(verified(runs[0].path)))
     assert paper["epsilon_with_real_noise"]["aggregate"] == pytest.approx(1.0, abs=0.01)
 
 
@@ -170,6 +200,7 @@ def test_masked_sums_are_the_plain_sums_to_the_last_integer(tmp_path, sites):
     ]
     assert [result.certificate["aggregation"] for result in results] == ["plain-sum", "secure-sum"]
     assert totals(results[0].path) == totals(results[1].path)
+    assert ["UNSIGNED" in "".join(headline(verified(result.path))) for result in results] == [True, False]
     pd.testing.assert_frame_equal(results[0].table, results[1].table)
 
 
@@ -182,6 +213,7 @@ def test_two_sites_are_refused_with_the_way_out_and_nothing_is_written(tmp_path)
     paper = simulate(local, two, out=tmp_path / "run", evaluate=False).certificate
     assert (paper["aggregation"], "attempts" in paper) == ("plain-sum", False)
     assert len(list((tmp_path / "run").glob("sites/*/agent.key"))) == 2  # nothing is masked: keys sign receipts
+    assert "2 of 2 sites have signed" in "".join(headline(verified(tmp_path / "run")))
 
 
 def test_gaps_are_refused_unless_somebody_says_they_are_true(tmp_path):

@@ -30,8 +30,10 @@ class Page:
 
     def __init__(self):
         self.open = True
+        self.voided = False
         self.reserved = []  # (release, attempt, context), as they came
         self.payloads = {}  # (release, attempt) -> bytes
+        self.receipt = None
 
     def may_reserve(self, release, attempt, context):
         if not self.open or release >= RELEASES:
@@ -84,7 +86,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     @rule(study=studies, who=st.booleans())
     def plan(self, study, who):
         page = self.pages.get(study)
-        expected = page.open if page else self.spent + RELEASES * COST <= CAP
+        expected = not page.voided if page else self.spent + RELEASES * COST <= CAP
         steps = (PlannedStep("count", 1, EVENT), PlannedStep("sum", RELEASES - 1, EVENT))
         self.agrees(expected, lambda: self.handles[who].plan(Planned(study, "s", "1e-05", True, steps), self.capped))
         if expected and page is None:
@@ -131,8 +133,22 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         expected = page is not None and page.open
         self.agrees(expected, lambda: self.handles[who].void(study))
         if expected:
-            page.open = False
+            page.open, page.voided = False, True
             self.charges[study] -= COST * (RELEASES - len({release for release, *_ in page.reserved}))
+
+    @rule(study=studies, who=st.booleans())
+    def settle(self, study, who):
+        page = self.pages.get(study)
+        said = self.agrees(page is not None and not page.voided, lambda: self.handles[who].settle(study))
+        if said:
+            page.open = False
+            head, charges = said
+            assert page.receipt in (None, said)
+            assert self.handles[who].is_ancestor(head)
+            assert charges.charged.aggregate == self.charges[study]
+            listed = [(run.release + at, run.attempt) for run in charges.reserved for at in range(run.count)]
+            assert listed == [(release, attempt) for release, attempt, _ in page.reserved]
+            page.receipt = said
 
     @rule(who=st.booleans())
     def restart(self, who):

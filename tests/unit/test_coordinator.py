@@ -6,14 +6,17 @@ import threading
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from small_study import Codec, Half, Sum, study
 
 from silosynth.client.app import client_app
+from silosynth.client.keys import public_key
 from silosynth.common import wire
 from silosynth.common.engine import Each, Parts
 from silosynth.common.errors import QuorumLost, StudyRefused
 from silosynth.common.progress import silent
-from silosynth.common.receipt import Signed
+from silosynth.common.receipt import Charges, Cost, Receipt, Signed, pack, sign, verified
+from silosynth.common.secagg.messages import Head
 from silosynth.common.study import Trust
 from silosynth.server import coordinator
 from silosynth.server.app import server_app
@@ -249,6 +252,62 @@ def test_a_study_of_sites_apart_is_asked_learnt_and_resumed(tmp_path, monkeypatc
     ]
     one = np.array([1, 1, 2, 2, 3, 3], dtype="<i8")  # what the journal's line binds: all answers, by name
     assert journal.entries[0].total == hashlib.sha256(one.tobytes()).hexdigest()
+
+
+class Signs(Site):
+    """Says a receipt at the end, as `told` tells it to."""
+
+    told = staticmethod(lambda receipt, key: pack(sign(receipt, key)))
+
+    def session_frame(self, frame):
+        request = wire.decode_session_request(frame)
+        assert (request.phase, request.frame) == (wire.Phase.SETTLE, b"")
+        charges = Charges(request.study, True, Cost(), (), (), Cost())
+        receipt = Receipt(self.name, Head(9, bytes(32)), charges)
+        said = self.told(receipt, KEYS[self.place])
+        refusal = "study closed" if said is None else None
+        return wire.encode_session_reply(wire.SessionReply(request.study, request.phase, request.nonce, said, refusal))
+
+
+KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([at]) * 32) for at in range(3)]
+
+
+def keyed():
+    roster = tuple(dataclasses.replace(one, key=public_key(key)) for one, key in zip(study().roster, KEYS, strict=True))
+    return dataclasses.replace(study(), roster=roster)
+
+
+BAD_RECEIPTS = {
+    "of another site": lambda receipt, key: pack(sign(dataclasses.replace(receipt, site="a"), key)),
+    "of another study": lambda receipt, key: pack(
+        sign(dataclasses.replace(receipt, charges=dataclasses.replace(receipt.charges, study="00" * 32)), key)
+    ),
+    "signed by another site": lambda receipt, _key: pack(sign(receipt, KEYS[0])),
+    "not signed": lambda receipt, _key: pack(sign(receipt, None)),
+    "cut off": lambda receipt, key: pack(sign(receipt, key))[:-1],
+    "empty": lambda _receipt, _key: b"",
+    "refused": lambda _receipt, _key: None,
+}
+
+
+def test_every_receipt_is_asked_for_and_checked():
+    sites = [Signs(0), Signs(1), Signs(2)]
+    receipts = GridSites(grid_of(sites), silent, HASTY).settle(keyed())
+    assert [verified(receipts[name], public_key(key)).site for name, key in zip(NAMES, KEYS, strict=True)] == list(
+        NAMES
+    )
+
+
+@pytest.mark.parametrize("how", BAD_RECEIPTS)
+def test_a_receipt_that_does_not_hold_is_as_none(how):
+    sites = [Signs(0), Signs(1), Signs(2)]
+    sites[1].told = BAD_RECEIPTS[how]
+    assert set(GridSites(grid_of(sites), silent, HASTY).settle(keyed())) == {"a", "c"}
+
+
+def test_a_site_that_was_never_connected_gives_no_receipt_and_the_others_do():
+    sites = [Signs(0), Signs(2)]
+    assert set(GridSites(grid_of(sites), silent, HASTY).settle(keyed())) == {"a", "c"}
 
 
 class Totals:

@@ -125,6 +125,7 @@ def test_an_entry_after_it_was_not_written_by_this_code(tmp_path, monkeypatch):
 
 def test_charges_that_are_not_those_of_the_entry_are_not_signed(ledger, monkeypatch):
     ledger.settle(STUDY)
+    assert ledger.head  # reads its own entry
     account = ledger._books.accounts[STUDY]
     ledger._books.accounts[STUDY] = replace(account, settled=replace(account.settled, charges="0" * 64))
     with pytest.raises(Tampered, match="receipt was signed over"):
@@ -158,7 +159,7 @@ def test_every_site_signs_what_the_others_can_check(tmp_path):
             assert receipt.charges.sessions == (Cost(),)
             paid = price(Planned.of(made.study, private=True).event())
             assert receipt.charges.charged == Cost(paid.aggregate, paid.local)
-            assert receipt.head == Head(made.ledgers[k]._books.seq, bytes.fromhex(made.ledgers[k].head))
+            assert receipt.head == Head(made.ledgers[k].verify(), bytes.fromhex(made.ledgers[k].head))
         assert len({receipt.head for receipt in said}) == 5
 
 
@@ -172,7 +173,7 @@ def test_a_coordinator_cannot_have_it_signed_and_go_on(tmp_path):
             assert made.step(0, phase, made.coordinator.transcript).refusal is not None
         made.start(0)  # approves again
         assert made.step(0, wire.Phase.OPEN).refusal == Reason.STUDY_CLOSED
-        assert made.ask(0, 1).refusal == Reason.STUDY_CLOSED
+        assert made.ask(0, 1).refusal == Reason.NO_SESSION
         assert made.ask(0, 0).masked == first.masked
         assert settled(made, 0) == receipt
         assert receipt.charges.reserved == (Run(0, 1, 0, TWENTY),)

@@ -289,6 +289,15 @@ def test_members_of_a_secure_sum_have_keys_and_a_threshold():
     assert read_study(write_study(study), source="again").digest == study.digest
 
 
+def test_where_nobody_is_trusted_members_may_have_keys_and_nothing_is_masked():
+    text = TEXT.replace('trust = "secure-sum"', 'trust = "local"')
+    study = read_study(text + keyed("ab" * 32, "cd" * 32), source="s.toml")
+    assert ([bool(member.key) for member in study.roster], study.masked, study.shares) == ([True, True], False, 1)
+    assert read_study(write_study(study), source="again").digest == study.digest
+    with pytest.raises(InvalidStudy, match="two sites have one key"):
+        read_study(text + keyed("ab" * 32, "cd" * 32, "ab" * 32), source="s.toml")
+
+
 @pytest.mark.parametrize(
     ("roster", "says"),
     [

@@ -534,6 +534,22 @@ def test_a_folder_or_the_certificate_in_it(tmp_path):
         verified(folder)
 
 
+def test_a_study_that_was_not_expected_is_refused(tmp_path):
+    """Made up whole, keys and receipts included: it agrees with itself, and only its digest gives it away."""
+    folders = [tmp_path / name for name in ("real", "forged")]
+    for at, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "run").mkdir()
+        made(folder, study(purpose=f"{at}")).publish(folder / "run")
+    real, forged = (verified(folder / "run").study.digest for folder in folders)
+    assert verified(folders[0] / "run", real).study.digest == real != forged
+    with pytest.raises(NotCertified, match="not the study that was expected"):
+        verified(folders[1] / "run", real)
+    for wrong in ("", real[:-1], real.upper()):
+        with pytest.raises(InvalidInput, match="64 hex digits"):
+            verified(folders[0] / "run", wrong)
+
+
 def test_it_needs_neither_torch_nor_any_framework(tmp_path):
     (tmp_path / "run").mkdir()
     folder = made(tmp_path).publish(tmp_path / "run")
