@@ -37,6 +37,9 @@ ARTEFACTS: Final = (*REQUIRED, "metrics.json", "report.html")
 """Files that a certificate covers, where they are published; the first four always are."""
 
 CERTIFICATE_BYTES: Final = 1 << 26
+MOST_RELEASES: Final = 1 << 20
+MOST_STEPS: Final = 64
+"""Of a plan: many more than any engine asks for, and few enough to be looked at one by one."""
 
 _BESIDE: Final = ("code", "artefacts", "receipts")
 """What stands in a certificate beside its claims."""
@@ -150,6 +153,8 @@ def _check_artefacts(found: Mapping[str, str], named: object) -> None:
 
 def _check_plan(study: Study) -> None:
     """See V4."""
+    if len(study.plan) > MOST_STEPS or study.releases > MOST_RELEASES:
+        raise NotCertified(Check.STUDY, f"the plan in {STUDY} is longer than this version verifies")
     try:
         certified = [step.history(study.shares) for step in study.plan]
         covered = all(covers(one) for one in certified if isinstance(one, Certified))

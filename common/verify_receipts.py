@@ -9,6 +9,7 @@ Rules, each named where it is checked:
   C6  what a ledger charged is the plan, each further attempt, and what sessions cost beside it: nothing is left out.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
@@ -35,6 +36,7 @@ class Check(StrEnum):
     CLAIM = "claim"
 
 
+_HEX: Final = re.compile(r"([0-9a-f]{2}){1,64}")
 _ROW: Final = {"receipt", "signature"}
 
 
@@ -83,10 +85,10 @@ def _receipt(study: Study, member: Member, content: Mapping[str, Any]) -> Receip
     if member.name not in content:
         raise NotCertified(Check.RECEIPT, f"{site}: has given no receipt; without it nobody knows what it was charged")
     row = content[member.name]
-    if not isinstance(row, dict) or set(row) != _ROW or not isinstance(row["signature"], str | None):
+    if not isinstance(row, dict) or set(row) != _ROW:
         raise NotCertified(Check.RECEIPT, f"{site}: its receipt is not one, or holds more than one")
     try:
-        receipt = verified(Signed(rewritten(row["receipt"]), bytes.fromhex(row["signature"] or "")), member.key)
+        receipt = verified(Signed(rewritten(row["receipt"]), _signature(row["signature"])), member.key)
     except ForgedReceipt as forged:
         raise NotCertified(Check.SIGNATURE, f"{site}: its receipt {forged}") from forged
     except (MalformedFrame, ValueError) as error:
@@ -96,6 +98,17 @@ def _receipt(study: Study, member: Member, content: Mapping[str, Any]) -> Receip
     if receipt.site != member.name:
         raise NotCertified(Check.RECEIPT, f"{site}: its receipt is that of site {receipt.site!r}")
     return receipt
+
+
+def _signature(written: object) -> bytes:
+    """The bytes of a signature, or none; there is one way to write it. Raises ValueError."""
+    match written:
+        case None:
+            return b""
+        case str() if _HEX.fullmatch(written):
+            return bytes.fromhex(written)
+        case _:
+            raise ValueError("not a signature")
 
 
 def _answered(study: Study, site: str, charges: Charges) -> Mapping[tuple[int, int], Event]:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from silosynth.client import entries
-from silosynth.client.entries import Barred, Freed, Planned, PlannedStep, Reserved, Sessioned
+from silosynth.client.entries import Barred, Freed, Planned, PlannedStep, Reserved, Sessioned, Settled
 from silosynth.client.ledger import Ledger
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common.errors import Tampered
@@ -235,7 +235,15 @@ def test_a_session_that_this_code_did_not_open_is_tampering(ledger, path, forged
 
 
 @pytest.mark.parametrize(
-    "record", [Sessioned(STUDY, 7, NONCE.hex(), 6), Barred(STUDY, 3), Freed(STUDY), planned(), reserved(1, 2)]
+    "record",
+    [
+        Sessioned(STUDY, 7, NONCE.hex(), 6),
+        Settled(STUDY, "c" * 64),
+        Barred(STUDY, 3),
+        Freed(STUDY),
+        planned(),
+        reserved(1, 2),
+    ],
 )
 def test_entries_are_read_back(record):
     assert entries.read(1, entries.write("now", record), bytes(32)).record == record

@@ -6,11 +6,12 @@ from fractions import Fraction
 import pytest
 from masked_made import NONCE, RELEASES, Federation, fake_engine, key_of, masked_study, rows
 
+from silosynth.client import outbox
 from silosynth.client.books import price
 from silosynth.client.entries import Planned, PlannedStep, Reserved, Settled
 from silosynth.client.gate import Gate
 from silosynth.client.keys import public_key
-from silosynth.client.ledger import Ledger
+from silosynth.client.ledger import Ledger, listing
 from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import just_this
 from silosynth.client.refusal import Reason, Refused
@@ -87,6 +88,12 @@ def test_after_it_nothing_is_paid_for_answered_or_credited(ledger):
     answer(ledger, 0, study=OTHER)
     assert ledger.settle(STUDY) == said
     assert ledger.spent(View.LOCAL) == spent
+
+
+def test_a_person_reads_it_in_the_ledger(ledger, tmp_path):
+    _, charges = ledger.settle(STUDY)
+    said = outbox.in_words(listing(tmp_path / "ledger.sqlite")[-1].record)
+    assert said == f"study over, its receipt signed: charges of sha256 {charges.digest[:12]}"
 
 
 def test_another_process_says_the_same_for_ever(ledger, tmp_path):

@@ -19,7 +19,7 @@ from silosynth.common.privacy import Composed, Gaussian
 from silosynth.common.receipt import Cost, Run, Signed, sign
 from silosynth.common.sampled import epsilon_of
 from silosynth.common.secagg.messages import Head
-from silosynth.common.study import Budget, Trust
+from silosynth.common.study import Budget, Step, Trust
 from silosynth.common.study_file import write_study
 from silosynth.common.verify import verify
 from silosynth.common.verify_receipts import Check
@@ -393,6 +393,23 @@ SPOILT = {
     "a study with a smaller budget": (other_study(budget=Budget(0.5, 1e-5, 1)), Check.RECEIPT, "another study"),
     "a study with more noise": (other_study(plan=study(multiplier=Fraction(40)).plan), Check.RECEIPT, "another study"),
     "a study with another threshold": (other_study(threshold=4), Check.ROUNDS, "too few sites"),
+    "a plan without end": (
+        lambda honest: honest.rewrite(
+            study=replace(honest.study, plan=(Step("first", 10**6, Fraction(20)), Step("more", 10**6, Fraction(20))))
+        ),
+        Check.STUDY,
+        "longer than this version verifies",
+    ),
+    "a signature in large letters": (
+        edited("receipts", "b", "signature", to=str.upper),
+        Check.RECEIPT,
+        "site 'b'.*cannot be read",
+    ),
+    "a signature with a space": (
+        edited("receipts", "b", "signature", to=lambda one: one[:2] + " " + one[2:]),
+        Check.RECEIPT,
+        "cannot be read",
+    ),
     "a study that was never launched": (
         rewritten(study=lambda honest: replace(honest.study, plan=()), asked=lambda _: ()),
         Check.STUDY,
