@@ -101,7 +101,7 @@ def _content(certificate: bytes) -> Mapping[str, Any]:
         content = json.loads(certificate, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise NotCertified(Check.CERTIFICATE, "certificate.json is cut off, or is not JSON") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content["format"] is True:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise NotCertified(Check.CERTIFICATE, f"certificate.json is not of format {FORMAT}, which this version reads")
     return content
 

@@ -393,6 +393,30 @@ SPOILT = {
     "a study with a smaller budget": (other_study(budget=Budget(0.5, 1e-5, 1)), Check.RECEIPT, "another study"),
     "a study with more noise": (other_study(plan=study(multiplier=Fraction(40)).plan), Check.RECEIPT, "another study"),
     "a study with another threshold": (other_study(threshold=4), Check.ROUNDS, "too few sites"),
+    "a file neither certified nor there": (
+        lambda honest: (honest.hashes.pop("synthetic.parquet"), honest.content["artefacts"].pop("synthetic.parquet")),
+        Check.ARTEFACT,
+        "synthetic.parquet is not certified",
+    ),
+    "a hash that is a number": (edited("artefacts", "synthetic.csv", to=5), Check.CERTIFICATE, "'artefacts'"),
+    "one row of rounds as two": (
+        edited("rounds", to=lambda rows: [rows[0] | {"count": 1}, rows[0] | {"count": 1, "release": 1}, *rows[1:]]),
+        Check.ROUNDS,
+        "the one way it is written",
+    ),
+    "rounds beyond the plan": (edited("rounds", 0, "count", to=10**9), Check.ROUNDS, "is not in the plan"),
+    "a receipt that is a word": (
+        edited("receipts", "b", to="charged"),
+        Check.RECEIPT,
+        "site 'b': its receipt is not one",
+    ),
+    "a plan of too many steps": (
+        lambda honest: honest.rewrite(
+            study=replace(honest.study, plan=tuple(Step(f"{at}", 1, Fraction(20)) for at in range(65)))
+        ),
+        Check.STUDY,
+        "longer than this version verifies",
+    ),
     "a plan without end": (
         lambda honest: honest.rewrite(
             study=replace(honest.study, plan=(Step("first", 10**6, Fraction(20)), Step("more", 10**6, Fraction(20))))
@@ -428,8 +452,12 @@ def test_what_was_changed_is_named(fresh, how):
     assert failed.value.check == check
 
 
-def test_there_are_enough_of_them():
-    assert len(SPOILT) >= 80
+def test_a_study_without_sites_is_no_study(fresh):
+    honest = fresh()
+    nobody = replace(honest.study, roster=())
+    honest.text, honest.content["study"] = write_study(nobody), nobody.digest
+    with pytest.raises(NotCertified, match="never launched"):
+        verify(honest.bundle)
 
 
 SPOILT_BYTES = {
@@ -440,7 +468,7 @@ SPOILT_BYTES = {
     "no number": lambda text: text.replace(b'"delta": 1e-05', b'"delta": NaN'),
     "two epsilons": lambda text: text.replace(b'"epsilon":', b'"epsilon": {"aggregate": 0, "local": 0}, "epsilon":', 1),
     "very deep": lambda _: b"[" * 100_000,
-    "very long": lambda _: b" " * ((1 << 26) + 1),
+    "very long": lambda text: text + b" " * (1 << 26),
     "a number of many digits": lambda text: text.replace(b'"accounting": 1', b'"accounting": ' + b"9" * 5000),
 }
 
