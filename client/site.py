@@ -12,6 +12,7 @@ import numpy as np
 
 from silosynth.client.engines import ENGINES
 from silosynth.client.gate import Gate, Sealed
+from silosynth.client.installed import code_digest
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import among
 from silosynth.common.engine import Parts, Units
@@ -51,6 +52,8 @@ class Site:
         member = next((member for member in study.roster if member.name == self.name), None)
         if member is None:
             raise Refused(Reason.NOT_A_MEMBER)
+        if study.code and study.code != code_digest():
+            raise Refused(Reason.OTHER_CODE)
         if study.engine not in ENGINES:
             raise Refused(Reason.ENGINE_NOT_ALLOWED)
         units = self._load(study)
