@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from silosynth.client.where import Source, read_source
 from silosynth.common.errors import InvalidInput, InvalidStudy
 from silosynth.common.site_request import MOST_ROWS, check_name
 from silosynth.common.toml_read import TableReader
@@ -26,7 +27,6 @@ from silosynth.common.toml_read import TableReader
 FORMAT: Final = 1
 
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _LAST_PORT: Final = 65535
 
@@ -42,28 +42,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Rows in a CSV (gz too) or Parquet file."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class SqlSource:
-    """Rows of a query. Where the database is, and with which password, stands in a file or in an environment variable.
-
-    Exactly one of `url_file` and `url_env` is set.
-    """
-
-    query_file: Path
-    url_file: Path | None = None
-    url_env: str | None = None
-
-
-Source = FileSource | SqlSource
 
 
 @dataclass(frozen=True)
@@ -228,28 +206,10 @@ def _site(source: str, folder: Path, raw: dict[str, Any]) -> SiteConfig:
         _or_wrong(top, "name", top.text("name"), check_name),
         top.whole("capacity", 1, MOST_ROWS),
         _or_wrong(coordinator, "address", address, read_address),
-        _source(source, folder, top.take("data") or {}),
+        read_source(top.take("data"), source, folder),
     )
     top.done()
     return config
-
-
-def _source(source: str, folder: Path, raw: object) -> Source:
-    table = TableReader(source, "[data]", raw)
-    path, sql = table.optional_text("path"), table.take("sql")
-    table.done()
-    if (path is None) == (sql is None):
-        raise table.wrong("path", "say where the rows are, once: either `path`, or a table [data.sql]")
-    if path is not None:
-        return FileSource(folder / path)
-    table = TableReader(source, "[data.sql]", sql)
-    query, url_file, url_env = folder / table.text("query_file"), *map(table.optional_text, ("url_file", "url_env"))
-    if (url_file is None) == (url_env is None):
-        raise table.wrong("url_file", "say where the database's URL is, once: `url_file`, or `url_env`")
-    if url_env is not None and not _VARIABLE.fullmatch(url_env):
-        raise table.wrong("url_env", "must be the name of an environment variable, such as SILOSYNTH_URL")
-    table.done()
-    return SqlSource(query, None if url_file is None else folder / url_file, url_env)
 
 
 def _or_wrong(table: TableReader, key: str, text: str, read: Callable[[str], Read]) -> Read:

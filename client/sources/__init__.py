@@ -2,8 +2,9 @@
 
 from silosynth.client.sources.check import Check, as_lines, as_table, check_table, local_check
 from silosynth.client.sources.keyed import keep_at_most, split_holdout
-from silosynth.client.sources.source import FileSource, Source, SqlSource, open_source, read_source
+from silosynth.client.sources.source import open_source
 from silosynth.client.sources.table import Table, open_table, read_table, units_of
+from silosynth.client.where import FileSource, Source, SqlSource, read_source
 
 __all__ = [
     "Check",
