@@ -144,7 +144,7 @@ def test_what_a_launch_adds():
     study = read_study(text.replace("capacity = 4096", f'capacity = 4096\nofficer = "{officer}"'), source="s.toml")
     assert (study.code, study.roster[0].officer, study.roster[1].officer) == (code, officer, "")
     assert read_study(write_study(study), source="again").digest == study.digest
-    with pytest.raises(InvalidStudy, match="officer.*64 hex digits"):
+    with pytest.raises(InvalidStudy, match=r"officer.*64 hex digits"):
         read_study(text.replace("capacity = 4096", 'capacity = 4096\nofficer = "cd"'), source="s.toml")
 
 
