@@ -39,12 +39,22 @@ _NO_STEP: Final = SessionRequest("0" * 64, Phase.OPEN, bytes(NONCE_BYTES))
 
 
 class Site:
-    """One institution: its rows, behind its gate. `load` reads the rows that it answers a study with."""
+    """One institution: its rows, behind its gate. `load` reads the rows that it answers a study with.
 
-    def __init__(self, name: str, gate: Gate, load: Callable[[Study], Units]) -> None:
+    `admit` is asked first, about every request, and raises Refused for a study that is not to be answered now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gate: Gate,
+        load: Callable[[Study], Units],
+        admit: Callable[[str], None] = lambda _study: None,
+    ) -> None:
         self.name = name
         self._gate = gate
         self._load = load
+        self._admit = admit
         self._studies: dict[str, tuple[Study, Units]] = {}
 
     def approve(self, study: Study) -> None:
@@ -66,6 +76,7 @@ class Site:
     def answer(self, request: Request) -> Sealed:
         """One task in, one Sealed out. Never raises."""
         try:
+            self._admit(request.study)
             if sealed := self._gate.recall(request):  # asked before: the same bytes
                 return sealed
             study, units = self._approved(request.study)
@@ -104,6 +115,7 @@ class Site:
         request, said, reason = _NO_STEP, None, Reason.INTERNAL
         try:
             request = decode_session_request(frame)
+            self._admit(request.study)
             said = self._gate.session(request)
         except Refused as refused:
             reason = refused.reason
