@@ -17,6 +17,7 @@ Rules:
 
 import hmac
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,19 +34,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from silosynth.client import approval
 from silosynth.client.events import Event, Tell, Told
 from silosynth.client.gate import Gate
-from silosynth.client.home import SiteHome, read_site
+from silosynth.client.home import SiteHome, read_site, read_text
 from silosynth.client.keys import agent_key
 from silosynth.client.ledger import Ledger
 from silosynth.client.link import METHODS, SERVICE, options, target
 from silosynth.client.mechanism import SystemNoise
-from silosynth.client.policy import Policy
+from silosynth.client.policy import Policy, read_policy
 from silosynth.client.process import alone, main
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.client.sources import split_holdout, units_of
 from silosynth.client.sources.source import open_source
-from silosynth.client.where import Source
+from silosynth.client.where import FileSource, Source, SqlSource
 from silosynth.common import wire
 from silosynth.common.engine import Units
 from silosynth.common.errors import InvalidInput, Tampered
@@ -203,6 +204,8 @@ def _refusing(reason: Reason) -> Callable[[str], None]:
 def serve(home: SiteHome, tell: Tell, stop: threading.Event) -> None:
     """Answer on the socket of a site's home until `stop`. Raises InvalidInput, Tampered: cause and cure."""
     address = target(home.socket)
+    read_policy(read_text(home.policy, "put the site's policy back; an empty one allows nothing"), str(home.policy))
+    _check_source(read_site(home.config).source)
     home.run.mkdir(exist_ok=True)
     with alone(home.run / "agent.lock", "agent"):
         # Never closed: a thread that `stop` has overtaken may be in it, and nothing is lost (A5).
@@ -243,6 +246,19 @@ def _guarded(answer: Callable[[bytes], bytes]) -> Callable[[bytes, grpc.Servicer
             return b""
 
     return handler
+
+
+def _check_source(source: Source) -> None:
+    """Raise InvalidInput where rows cannot be read at all, now rather than in the first round."""
+    files = [source.path] if isinstance(source, FileSource) else [source.query_file, source.url_file]
+    for path in files:
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise InvalidInput(f"{path}: cannot be read ({error.strerror}); see [data] in site.toml") from None
+    if isinstance(source, SqlSource) and source.url_env is not None and source.url_env not in os.environ:
+        raise InvalidInput(f"the environment variable {source.url_env}, named in site.toml, is not set; set it")
 
 
 def _existing_key(home: SiteHome) -> Ed25519PrivateKey:

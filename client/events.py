@@ -10,6 +10,7 @@ An event is a line on standard output, for whoever looks on or collects logs, an
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from typing import Final
 
 _FILE_BYTES: Final = 1 << 23
 _FILES: Final = 4
+_STDERR: Final = 2
 _SHOWN: Final = 12
 """Digits of a study's digest in a line for people."""
 
@@ -57,8 +59,10 @@ class Told:
     seconds: float | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None
+    part: StrEnum | None = None
+    """Which process it is about."""
     code: int | None = None
-    """With which a process ended."""
+    """With which that ended."""
 
 
 Tell = Callable[[Told], None]
@@ -102,6 +106,7 @@ _LABELS: Final = {
     "seconds": "seconds",
     "bytes_in": "bytes in",
     "bytes_out": "bytes out",
+    "part": "process",
     "code": "exit code",
 }
 
@@ -111,7 +116,7 @@ def _shown(key: str, value: object) -> str:
 
 
 def keep_texts(folder: Path, who: str) -> None:
-    """Send what is logged as text, tracebacks included, to log/WHO.private.log and nowhere else (E2)."""
+    """Send all text, from logging, warnings and standard error, to log/WHO.private.log and nowhere else (E2)."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{who}.private.log"
     path.touch(mode=0o600)
@@ -119,6 +124,8 @@ def keep_texts(folder: Path, who: str) -> None:
     handler = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=_FILES)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    if handler.stream is not None:
+        os.dup2(handler.stream.fileno(), _STDERR)
     logging.raiseExceptions = False
     sys.excepthook = _log_uncaught
 

@@ -104,7 +104,7 @@ def pause_s(idle_s: float) -> float:
 
 
 class Node:
-    """One site's node. `folder`: where it keeps its number and the message in hand; nobody else writes there."""
+    """One site's node. `folder`: where it keeps its number and the message in hand, for the next process."""
 
     def __init__(self, fleet: FleetHttpClient, key: EllipticCurvePrivateKey, folder: Path, tell: Tell) -> None:
         self._fleet = fleet

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from silosynth.client.events import Event, Log, Tell, Told, keep_texts, say
+from silosynth.client.events import Event, Log, Tell, Told, keep_texts
 from silosynth.client.home import SiteHome
 from silosynth.common.errors import InvalidInput, SilosynthError
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 OK: Final = 0
 ANYTHING_ELSE: Final = 1
 WRONG_INPUT: Final = 2
+
+_STDERR: Final = 2
 
 Serve = Callable[[SiteHome, Tell, threading.Event], None]
 
@@ -42,7 +44,13 @@ def main(who: str, serve: Serve, arguments: Sequence[str] | None = None) -> None
 @contextmanager
 def alone(path: Path, what: str) -> Iterator[None]:
     """Hold a lock that the operating system lets go of when this process ends, however it ends. Raises InvalidInput."""
-    with path.open("w") as file:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise InvalidInput(
+            f"{path.parent}: the {what} cannot write here ({error.strerror}); give this folder to its user"
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -54,6 +62,7 @@ def _run(who: str, serve: Serve, arguments: Sequence[str] | None) -> int:
     given = _parser(who).parse_args(arguments)
     os.umask(0o077)
     home = SiteHome(given.home.resolve())
+    people = os.dup(_STDERR)
     try:
         keep_texts(home.log, who)
         tell = Log(home.log, who, as_json=given.json)
@@ -62,21 +71,17 @@ def _run(who: str, serve: Serve, arguments: Sequence[str] | None) -> int:
         serve(home, tell, stop)
         tell(Told(Event.STOPPED))
     except InvalidInput as error:
-        say(f"error: {error}")
-        return WRONG_INPUT
+        said, code = str(error), WRONG_INPUT
     except (SilosynthError, OSError) as error:
         log.exception("ended")
-        say(f"error: {_said(error)}")
-        return ANYTHING_ELSE
+        said, code = str(error), ANYTHING_ELSE
     except Exception as error:
         log.exception("ended")
-        say(f"error: {type(error).__name__}; its text is in {home.log}/{who}.private.log")
-        return ANYTHING_ELSE
-    return OK
-
-
-def _said(error: SilosynthError | OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        said, code = f"{type(error).__name__}; more is in {home.log}/{who}.private.log", ANYTHING_ELSE
+    else:
+        return OK
+    os.write(people, f"error: {said}\n".encode())
+    return code
 
 
 def _parser(who: str) -> argparse.ArgumentParser:

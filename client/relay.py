@@ -1,8 +1,8 @@
 """The relay: the one process of a site that has a network. It carries frames between the coordinator and the agent.
 
 Rules:
-  R1  it has no row, no ledger and no key of a study, and imports nothing that could read one: a test holds that. Whoever
-      takes what it has, its node key, can keep the site from answering, but not answer a masked sum in its name;
+  R1  it has no row, no ledger and no key of a study, and imports nothing that could read one: a test holds that. With
+      what it has, a node key, one can keep the site from answering, but not answer a masked sum in its name;
   R2  it looks into no frame, and sends no text of an error: where the agent gives no answer, an empty frame goes back;
   R3  it waits for an agent that is being started again, since asking twice costs nothing, and then says so and goes on.
 
