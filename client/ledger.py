@@ -340,6 +340,14 @@ def listing(path: Path) -> tuple[Entry, ...]:
         return tuple(_audited(db))
 
 
+def books_at(path: Path) -> Books:
+    """What a ledger that may be in use adds up to; empty books where there is none yet. Raises Tampered."""
+    books = Books()
+    for entry in listing(path) if path.is_file() else ():
+        books.fold(entry)
+    return books
+
+
 def _audited(db: sqlite3.Connection) -> list[Entry]:
     """All entries, checked from the first on: the chain, and that each may follow those before it."""
     books, entries = Books(), []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import click
 import typer
 
-from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError, StudyRefused
+from silosynth.common.errors import Declined, InvalidInput, NotPossible, SilosynthError, StudyRefused
 from silosynth.simulations import cli_compare, cli_site, cli_study
 from silosynth.simulations.cli_options import (
     AllowGaps,
@@ -181,8 +181,9 @@ def _run(arguments: list[str]) -> int:
     except (InvalidInput, NotPossible) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
-    except StudyRefused as error:
-        print(f"refused: {error}. {_WHERE_CAPS_ARE}", file=sys.stderr)
+    except (StudyRefused, Declined) as error:
+        cure = f". {_WHERE_CAPS_ARE}" if isinstance(error, StudyRefused) else ""
+        print(f"refused: {error}{cure}", file=sys.stderr)
         return REFUSED
     except SilosynthError as error:
         print(f"error: {error}", file=sys.stderr)
