@@ -1,0 +1,110 @@
+"""deploy/charts: every pod is shut in, and has a network policy of its own that says what its role needs."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import pytest
+import yaml
+from deploy_made import DEPLOY, ran
+
+CIDR = "203.0.113.20/32"
+
+
+def rendered(chart, values):
+    """The objects of a chart, by helm or by its library for Python."""
+    path = DEPLOY / "charts" / chart
+    if shutil.which("helm"):
+        flags = [flag for key, value in values.items() for flag in ("--set-json", f"{key}={json.dumps(value)}")]
+        texts = [ran("helm", "template", "demo", path, *flags)]
+    elif importlib.util.find_spec("helm_python"):
+        # In a process of its own, since it brings a runtime with it.
+        program = (
+            "import json, sys; from helm_python import Chart, lint;"
+            "path, values = sys.argv[1], json.loads(sys.argv[2]);"
+            "assert not lint(path, values, strict=True)['errors'];"
+            "print(json.dumps(list(Chart.load(path).render(values, name='demo').values())))"
+        )
+        texts = json.loads(ran(sys.executable, "-c", program, path, json.dumps(values)))
+    else:
+        pytest.skip("neither helm nor helm-python-sdk is installed")
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
+
+
+CHARTS = {
+    "site": ("site", {"coordinator": {"cidr": CIDR}}),
+    "site with all": (
+        "site",
+        {
+            "coordinator": {"cidr": CIDR, "dns": True, "hostAlias": "coordinator.example.org"},
+            "home": {"existingClaim": "home"},
+            "rows": {"existingClaim": "rows"},
+            "console": True,
+            "nodeSelector": {"rows": "here"},
+            "imagePullSecrets": [{"name": "own"}],
+        },
+    ),
+    "coordinator": ("coordinator", {}),
+    "coordinator with all": (
+        "coordinator",
+        {"sites": [CIDR], "home": {"existingClaim": "home"}, "service": {"type": "LoadBalancer"}},
+    ),
+}
+
+
+def pods(objects):
+    for one in objects:
+        if one["kind"] == "Pod":
+            yield one["metadata"]["labels"], one["spec"]
+        elif "template" in one.get("spec", {}):
+            assert one["spec"]["replicas"] == 1
+            yield one["spec"]["template"]["metadata"]["labels"], one["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name):
+    objects = rendered(*CHARTS[name])
+    policies = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
+    for labels, pod in pods(objects):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 10000
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["limits"]["memory"]
+        (policy,) = [one for one in policies if one["podSelector"]["matchLabels"] == labels]
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        component = labels["app.kubernetes.io/component"]
+        there = {mount["mountPath"] for mount in container["volumeMounts"]}
+        if component == "agent":
+            assert policy["ingress"] == policy["egress"] == []
+            assert "/site/relay" not in there
+            assert "/site" not in there
+        elif component == "relay":
+            out = policy["egress"][0]
+            assert (out["to"], out["ports"][0]["port"]) == ([{"ipBlock": {"cidr": CIDR}}], 8443)
+            assert there == {"/site/site.toml", "/site/relay", "/site/log", "/site/run", f"/{'tmp'}"}
+        elif component == "coordinator":
+            assert policy["egress"] == []
+        else:
+            assert policy["ingress"] == policy["egress"] == []
+
+
+def test_a_site_without_the_coordinators_address_is_no_release():
+    if not shutil.which("helm") and not importlib.util.find_spec("helm_python"):
+        pytest.skip("neither helm nor helm-python-sdk is installed")
+    with pytest.raises(AssertionError, match=r"coordinator\.cidr"):
+        rendered("site", {})
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_objects_of_the_charts_keep_the_schemas_of_kubernetes(name):
+    kubernetes = pytest.importorskip("kubernetes_validate")
+    for one in rendered(*CHARTS[name]):
+        kubernetes.validate(one, "1.30", strict=True)
