@@ -4,15 +4,24 @@ An attempt that is stopped proves little by itself: each kind has a control that
 """
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from lab.evidence import Check
 from lab.hosts import Host
+from lab.parties import CLI, Site, environment, typed
+from lab.scene import PORT, STRANGER, Lab
+from lab.services import Service
 from lab.streams import Spoken
+from silosynth.client.relay import AgentProxy
+from silosynth.common import wire
+from silosynth.common.engine import Parts
 
 _SAY: Final = """
 import http.client, json, ssl, sys
@@ -82,3 +91,105 @@ def control_calls(known: Sequence[str], host: str) -> tuple[Spoken, ...]:
 def _headers(head: bytes) -> list[list[str]]:
     lines = head.decode("latin-1").split("\r\n")[1:]
     return [[part.strip() for part in line.split(":", 1)] for line in lines if line]
+
+
+def on_everything(lab: Lab, study: str) -> None:
+    """Every attack of this module, while a finished `study` is all that there is to gain."""
+    before = {name: site.outbox() for name, site in lab.sites.items()}
+    lab.check(*_calls(lab), *_replays(lab), *_other_authority(lab), *_unregistered(lab), *_own_agent(lab, study))
+    after = {name: site.outbox() for name, site in lab.sites.items()}
+    lab.check(Check("no attack made a site answer", before == after, f"{sum(map(len, after.values()))} answers in all"))
+
+
+def _calls(lab: Lab) -> Iterator[Check]:
+    """A site calls what only the coordinator may."""
+    to, ca = f"{lab.coordinator.host.address}:{PORT}", lab.sites["north"].home / "relay" / "ca.pem"
+    known = lab.coordinator.paths()
+    calls = control_calls(known, to)
+    outcomes = sent(lab.hosts["north"], to, ca, calls)
+    done = [one for one in outcomes if not one.refused]
+    yield Check("control calls from a site fail", not done, f"{len(outcomes)} calls, done: {done[:3]}")
+    alive = sent(lab.hosts["north"], to, ca, [Spoken("GET", HEALTH, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"")])
+    yield Check("what a site needs is reachable (control)", alive[0].status == 200, str(alive[0]))
+
+
+def _replays(lab: Lab) -> Iterator[Check]:
+    """All that a site sent to push its answers is sent once more, by a stranger and by its own host."""
+    site = lab.sites["south"]
+    pushes = [one for one in lab.heard(site.name).spoken if "push" in one.path.lower()]
+    to, ca = f"{lab.coordinator.host.address}:{PORT}", site.home / "relay" / "ca.pem"
+    for host in (lab.hosts[STRANGER], site.host):
+        outcomes = sent(host, to, ca, pushes)
+        done = [one for one in outcomes if not one.refused]
+        yield Check(
+            f"a site's frames, replayed from {host.name}, are refused", bool(pushes) and not done, _counted(outcomes)
+        )
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    by = {(one.path.rsplit("/", 1)[-1], one.status) for one in outcomes}
+    return f"{len(outcomes)} requests: " + ", ".join(sorted(f"{path} {status}" for path, status in by))
+
+
+def _other_authority(lab: Lab) -> Iterator[Check]:
+    """A site that trusts another coordinator's authority does not speak to this one."""
+    home = lab.how.out / "misled"
+    other = lab.how.out / "other-coordinator"
+    typed(lab.hosts[STRANGER], "coordinator", "init", "--home", other, "--host", lab.hosts[STRANGER].address)
+    site = Site("misled", lab.hosts[STRANGER], home)
+    _newcomer(lab, site, other / "ca.pem")
+    yield from _turned_away(lab, site, "certificate", "a site with another authority's certificate turns away")
+
+
+def _unregistered(lab: Lab) -> Iterator[Check]:
+    """A site that nobody has enrolled is not admitted."""
+    site = Site("uninvited", lab.hosts[STRANGER], lab.how.out / "uninvited")
+    _newcomer(lab, site, lab.sites["north"].home / "relay" / "ca.pem")
+    yield from _turned_away(lab, site, "enrolled", "a node that is not enrolled is not admitted")
+
+
+def _newcomer(lab: Lab, site: Site, ca: Path) -> None:
+    site.init(lab.how.out / "rows" / "north.csv", 10, f"{lab.coordinator.host.address}:{PORT}")
+    shutil.copy(ca, site.home / "relay" / "ca.pem")
+
+
+def _turned_away(lab: Lab, site: Site, word: str, what: str) -> Iterator[Check]:
+    command: list[str | Path] = [*CLI, "site", "run", "--only", "relay", "--home", site.home]
+    with Service(site.host, command, lab.how.out / f"{site.name}.log", environment()):
+        end = time.monotonic() + 30
+        while not (told := [event for event in site.events("relay") if event.get("reason")]) and time.monotonic() < end:
+            time.sleep(0.1)
+    reasons = {event["reason"] for event in told}
+    connected = any(event["event"] == "connected" for event in site.events("relay"))
+    away = not connected and any(word in reason for reason in reasons)
+    yield Check(what, away, "; ".join(sorted(reasons)) or "silent")
+
+
+def _own_agent(lab: Lab, study: str) -> Iterator[Check]:
+    """Whoever has the relay's place asks the agent itself: for another answer to what was answered, and for more."""
+    site, digest = lab.sites["north"], lab.digest(study)
+    first = wire.Request(digest, 0, 0, bytes(range(wire.NONCE_BYTES)), Parts("one-ways"))
+    frames = {
+        "another answer to the first release": wire.encode_request(replace(first, members=(0, 1, 2))),
+        "an unmasked sum": wire.encode_request(first),
+        "the release after the last": wire.encode_request(replace(first, release=len(site.outbox()))),
+        "a study that nobody approved": wire.encode_request(replace(first, study="ab" * 32)),
+        "noise": bytes(range(256)),
+        "nothing": b"",
+    }
+    proxy = AgentProxy(site.home / "run" / "agent.sock", lambda _told: None, patience_s=5)
+    try:
+        said = {what: _refusal(proxy.answer_frame(frame)) for what, frame in frames.items()}
+        named = proxy.name
+    finally:
+        proxy.close()
+    yield Check("the agent answers who holds its socket (control)", named == site.name, named)
+    yield Check(
+        "the agent refuses what its relay makes up",
+        all(said.values()),
+        "; ".join(f"{what}: {refusal or 'ANSWERED'}" for what, refusal in said.items()),
+    )
+
+
+def _refusal(frame: bytes) -> str:
+    return (wire.decode_reply(frame).refusal or "") if frame else "no answer"

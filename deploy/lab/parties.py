@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import Route
+
 from lab.accounts import Answer
 from lab.database import QUERY
 from lab.hosts import Host
 from lab.services import NotReady, Service, children, until
+from silosynth.common.study_file import read_study
+from silosynth.server.superlink import application
 
-_CLI: Final = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
+CLI: Final = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
 _WIRETAP: Final = Path(__file__).with_name("wiretap")
 _READY_S: Final = 60.0
 
@@ -46,7 +50,12 @@ def tried(
     host: Host, *words: str | Path, timeout_s: float = 120.0, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The same, whatever comes of it."""
-    return host.run([*_CLI, *words], timeout_s=timeout_s, env=env or environment())
+    return host.run([*CLI, *words], timeout_s=timeout_s, env=env or environment())
+
+
+def digest_of(study: Path) -> str:
+    """The digest of a resolved study."""
+    return read_study(study.read_text(encoding="utf-8"), source=str(study)).digest
 
 
 @dataclass
@@ -61,8 +70,7 @@ class Coordinator:
 
     def init(self) -> None:
         """Certificate authority, server certificate, keys."""
-        address = f"{self.host.address}:{self.port}"
-        typed(self.host, "coordinator", "init", "--home", self.home, "--address", address)
+        typed(self.host, "coordinator", "init", "--home", self.home, "--host", self.host.address)
 
     def enrol(self, request: Path) -> Path:
         """The bundle that goes back to the site."""
@@ -75,7 +83,7 @@ class Coordinator:
         """Its service, ready for sites."""
         path = os.pathsep.join(filter(None, (str(_WIRETAP), os.environ.get("PYTHONPATH"))))
         env = environment(PYTHONPATH=path, LAB_TLS_SECRETS=str(self.secrets))
-        command: list[str | Path] = [*_CLI, "coordinator", "run", "--home", self.home]
+        command: list[str | Path] = [*CLI, "coordinator", "run", "--home", self.home]
         with Service(self.host, command, log, env) as service:
             self.service = service
             self.wait()
@@ -85,10 +93,10 @@ class Coordinator:
         """Until it listens."""
         until(self._listens, f"the coordinator did not listen on port {self.port}", _READY_S)
 
-    def propose(self, study: Path, sites: Sequence[str]) -> Path:
+    def propose(self, study: Path, name: str, sites: Sequence[str]) -> Path:
         """The resolved study, which goes to the sites' officers."""
         typed(self.host, "coordinator", "study", "propose", study, "--sites", ",".join(sites), "--home", self.home)
-        return self.folder(study.stem) / "study.toml"
+        return self.folder(name) / "study.toml"
 
     def folder(self, name: str) -> Path:
         """The folder of a study."""
@@ -97,12 +105,17 @@ class Coordinator:
     def launch(self, name: str, log: Path, *, again: bool = False) -> "subprocess.Popen[bytes]":
         """Run a study; the process ends when it has been published."""
         verb = "resume" if again else "launch"
-        return self.host.start([*_CLI, "coordinator", "study", verb, name, "--home", self.home], log, env=environment())
+        return self.host.start([*CLI, "coordinator", "study", verb, name, "--home", self.home], log, env=environment())
 
     def releases(self, name: str) -> int:
         """How many releases of a study have been absorbed."""
         journal = self.folder(name) / "journal.jsonl"
         return journal.read_bytes().count(b'"total"') if journal.exists() else 0
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a study's journal."""
+        lines = (self.folder(name) / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
 
     def finished(self, name: str) -> bool:
         """Whether its certificate, the last file, is there."""
@@ -112,6 +125,16 @@ class Coordinator:
         """The certificate of a finished study."""
         content: dict[str, Any] = json.loads((self.folder(name) / "certificate.json").read_bytes())
         return content
+
+    def paths(self) -> list[str]:
+        """Everything that its server knows, whoever may reach it."""
+        app = application(self.home / "never-opened.sqlite", b"nobody's")
+        return sorted([*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))])
+
+    def kill(self) -> None:
+        """End its service as a crash would, with all that it started."""
+        if self.service is not None:
+            self.service.kill()
 
     def _listens(self) -> bool:
         program = f"import socket; socket.create_connection(('{self.host.address}', {self.port}), 1).close()"
@@ -145,6 +168,11 @@ class Site:
         """What goes to the coordinator."""
         return self.home / "request.json"
 
+    @property
+    def ledger(self) -> Path:
+        """Its ledger."""
+        return self.home / "agent" / "ledger.sqlite"
+
     def take(self, bundle: Path) -> None:
         """Put the coordinator's bundle where it belongs."""
         shutil.copy(bundle / "ca.pem", self.home / "relay" / "ca.pem")
@@ -155,7 +183,7 @@ class Site:
 
     def approve(self, study: Path) -> str:
         """What the officer reads, and signs."""
-        return typed(self.host, "site", "approve", study, "--home", self.home, "--yes")
+        return typed(self.host, "site", "approve", study, "--home", self.home, "--yes", digest_of(study))
 
     @contextmanager
     def running(self, logs: Path) -> Iterator[None]:
@@ -190,7 +218,7 @@ class Site:
         return any(event["event"] == "connected" for event in self.events("relay"))
 
     def _processes(self) -> Iterator[tuple[str, Host, list[str | Path]]]:
-        run: list[str | Path] = [*_CLI, "site", "run", "--home", self.home]
+        run: list[str | Path] = [*CLI, "site", "run", "--home", self.home]
         if self.apart is None:
             yield "site", self.host, run
             return

@@ -1,0 +1,89 @@
+"""A study in bad weather: links that fail in every way, and processes that are killed at random moments."""
+
+import random  # noqa: TID251  # moments to disturb at, no noise
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from lab.evidence import Check
+from lab.scene import Lab
+from lab.services import said, until
+from lab.wire import Link
+
+_LONG_S: Final = 2.0
+"""How long a link fails."""
+_PAUSE_S: Final = 1.0
+"""The longest pause before the next blow."""
+_GO_ON_S: Final = 120.0
+"""How long a study may take to its next release after a blow."""
+
+_FAULTS: Final = {
+    "blackhole": Link(blackhole=True),
+    "reset": Link(reset=True),
+    "latency": Link(delay_s=0.1, jitter_s=0.03),
+    "loss": Link(delay_s=0.01, loss=0.05),
+}
+
+
+@dataclass(frozen=True)
+class Blow:
+    """Something that goes wrong, by name."""
+
+    name: str
+    strike: Callable[[], None]
+
+
+def disturbed(lab: Lab, name: str) -> None:
+    """Run an agreed study to its end while one thing after the other goes wrong. Raises NotReady."""
+    log, chance = lab.how.out / f"{name}.log", random.Random(lab.how.seed)
+    lab.tell(f"study {name} begins")
+    running = lab.coordinator.launch(name, log)
+    until(lambda: lab.coordinator.releases(name) > 0, f"study {name} did not begin: {said(log)}", lab.how.patience_s)
+    blows, struck = list(_blows(lab, chance)), 0
+    chance.shuffle(blows)
+    for blow in blows:
+        time.sleep(chance.uniform(0.0, _PAUSE_S))
+        before = lab.coordinator.releases(name)
+        if lab.coordinator.finished(name):
+            break
+        began = time.monotonic()
+        blow.strike()
+        struck += 1
+        until(partial(_went_on, lab, name, before), f"nothing was absorbed after {blow.name}: {said(log)}", _GO_ON_S)
+        lab.tell(f"{blow.name} after {before} releases; the next came {time.monotonic() - began:.1f} s later")
+    until(partial(lab.coordinator.finished, name), f"study {name} did not end: {said(log)}", lab.how.patience_s)
+    running.wait(lab.how.patience_s)
+    lab.check(Check(f"study {name} completed", struck == len(blows), f"after {struck} of {len(blows)} blows"))
+
+
+def _went_on(lab: Lab, name: str, before: int) -> bool:
+    return lab.coordinator.releases(name) > before or lab.coordinator.finished(name)
+
+
+def _blows(lab: Lab, chance: random.Random) -> Iterator[Blow]:
+    """Each fault of a link once, each kind of process killed `kills` times, at a random site each."""
+    names = list(lab.sites)
+    for fault, link in _FAULTS.items():
+        name = chance.choice(names)
+        yield Blow(f"{fault} at {name}", partial(_fail, lab, name, link))
+    name = chance.choice(names)
+    yield Blow(f"cable of {name} cut", partial(_cut, lab, name))
+    for _ in range(lab.how.kills):
+        for part in ("agent", "relay"):
+            name = chance.choice(names)
+            yield Blow(f"kill -9 of the {part} of {name}", partial(lab.sites[name].kill, part))
+        yield Blow("kill -9 of the coordinator", lab.coordinator.kill)
+
+
+def _fail(lab: Lab, name: str, link: Link) -> None:
+    lab.wire.links[name] = replace(link)
+    time.sleep(_LONG_S)
+    lab.wire.heal()
+
+
+def _cut(lab: Lab, name: str) -> None:
+    lab.hosts[name].unplug()
+    time.sleep(_LONG_S)
+    lab.hosts[name].plug()
