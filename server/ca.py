@@ -5,7 +5,6 @@ that a new one (new names, or a key that somebody has seen) needs no word with t
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -95,18 +94,6 @@ def ends(certificate: Path) -> datetime:
         return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{certificate}: is no certificate in PEM; run `silosynth coordinator renew`") from error
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """A file that only its owner may read, whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _label(text: str) -> bool:

@@ -19,9 +19,8 @@ from silosynth.common.errors import InvalidInput
 from silosynth.common.secagg.roster import grouped
 from silosynth.common.site_request import SiteRequest, check_name, read_request, write_request
 from silosynth.server.ca import fingerprint
+from silosynth.server.files import replace, write_json, write_text
 from silosynth.server.home import CoordinatorHome, Settings, enrolled
-from silosynth.server.journal import replace
-from silosynth.server.publish import write_json, write_text
 
 FORMAT = 1
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from silosynth.common.errors import InvalidInput
-from silosynth.server.ca import Pair, alternative, fingerprint, new_authority, new_server, write_secret
+from silosynth.server.ca import Pair, alternative, fingerprint, new_authority, new_server
+from silosynth.server.files import replace, write_secret, write_text
 from silosynth.server.home import CoordinatorHome, Settings, write_settings
-from silosynth.server.journal import replace
-from silosynth.server.publish import write_text
 
 _SECRET_BYTES: Final = 32
 

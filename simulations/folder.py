@@ -13,8 +13,8 @@ from silosynth.common.errors import InvalidInput
 from silosynth.common.study import Study
 from silosynth.common.study_file import write_study
 from silosynth.server.certificate import Noise
+from silosynth.server.files import write_text
 from silosynth.server.journal import Journal
-from silosynth.server.publish import write_text
 
 CERTIFICATE: Final = "certificate.json"
 JOURNAL: Final = "journal.jsonl"

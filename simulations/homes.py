@@ -13,7 +13,6 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,7 +35,7 @@ from silosynth.common.secagg.site import Seat
 from silosynth.common.secagg_study import agreement
 from silosynth.common.study import Member, Study
 from silosynth.server.certificate import Noise
-from silosynth.server.publish import write_text
+from silosynth.server.files import write_text
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
 from silosynth.simulations.stored import Stored
 from silosynth.simulations.telling import telling

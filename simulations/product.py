@@ -18,8 +18,9 @@ from silosynth.common.progress import Progress
 from silosynth.common.study import Study
 from silosynth.server.certificate import Asked, Noise, certificate
 from silosynth.server.coordinator import Learnt
-from silosynth.server.journal import Entry, replace
-from silosynth.server.publish import TableFiles, sampled, write_json, write_text
+from silosynth.server.files import replace, write_json, write_text
+from silosynth.server.journal import Entry
+from silosynth.server.publish import TableFiles, sampled
 from silosynth.simulations.cohort import Cohort
 
 SCORED_ROWS: Final = 200_000
