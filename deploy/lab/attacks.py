@@ -43,7 +43,25 @@ for method, path, head, body in json.load(sys.stdin):
 print(json.dumps(said))
 """
 
-FLEET: Final = "/v1/fleet/"
+_POSE: Final = """
+import sys
+from pathlib import Path
+import httpx
+from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.node_pb2 import Node
+from silosynth.client.home import SiteHome, read_site
+from silosynth.client.node import connect
+from silosynth.client.relay import authority, node_key
+home = SiteHome(Path(sys.argv[1]))
+fleet = connect(str(read_site(home.config).address), authority(home.ca), node_key(home.node_key))
+for number in sys.argv[2:]:
+    try:
+        fleet.PullMessages(PullMessagesRequest(node=Node(node_id=int(number))))
+        print(200)
+    except httpx.HTTPStatusError as error:
+        print(error.response.status_code)
+"""
+
 HEALTH: Final = "/health"
 _DISGUISES: Final = (
     "/v1/fleet/../control/{name}", "/v1/fleet/%2e%2e/control/{name}", "/v1/fleet/..%2fcontrol/{name}",
@@ -76,16 +94,12 @@ def sent(host: Host, to: str, ca: Path, requests: Sequence[Spoken]) -> tuple[Out
 
 def control_calls(known: Sequence[str], host: str) -> tuple[Spoken, ...]:
     """Calls of everything that the coordinator's server knows, beside what sites need; and of it in disguise."""
-    other = [path for path in known if not path.startswith(FLEET) and path != HEALTH]
-    names = sorted({path.rsplit("/", 1)[1] for path in other if path.startswith("/v1/control/")})
-    disguised = [form.format(name=name) for form in _DISGUISES for name in names[:3]]
-    pages = ["/", "/docs", "/redoc", "/openapi.json", "/metrics"]
+    other = [path for path in known if path != HEALTH]  # of the fleet's, too: these calls are not signed
+    disguised = [form.format(name=name) for form in _DISGUISES for name in ("start-run", "list-runs", "register-node")]
+    pages = ["/", "/redoc", "/metrics"]
     head = f"\r\nHost: {host}\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n".encode()
-    return tuple(
-        Spoken(method, path, head, b"")
-        for path in dict.fromkeys([*other, *pages, *disguised])
-        for method in ("POST", "GET")
-    )
+    calls = [("POST", path) for path in (*other, *disguised)] + [("GET", path) for path in (*pages, *disguised)]
+    return tuple(Spoken(method, path, head, b"") for method, path in calls)
 
 
 def _headers(head: bytes) -> list[list[str]]:
@@ -96,7 +110,9 @@ def _headers(head: bytes) -> list[list[str]]:
 def on_everything(lab: Lab, study: str) -> None:
     """Every attack of this module, while a finished `study` is all that there is to gain."""
     before = {name: site.outbox() for name, site in lab.sites.items()}
-    lab.check(*_calls(lab), *_replays(lab), *_other_authority(lab), *_unregistered(lab), *_own_agent(lab, study))
+    for attack in (_calls, _poses, _replays, _other_authority, _unregistered):
+        lab.check(*attack(lab))
+    lab.check(*_own_agent(lab, study))
     after = {name: site.outbox() for name, site in lab.sites.items()}
     lab.check(Check("no attack made a site answer", before == after, f"{sum(map(len, after.values()))} answers in all"))
 
@@ -111,6 +127,16 @@ def _calls(lab: Lab) -> Iterator[Check]:
     yield Check("control calls from a site fail", not done, f"{len(outcomes)} calls, done: {done[:3]}")
     alive = sent(lab.hosts["north"], to, ca, [Spoken("GET", HEALTH, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"")])
     yield Check("what a site needs is reachable (control)", alive[0].status == 200, str(alive[0]))
+
+
+def _poses(lab: Lab) -> Iterator[Check]:
+    """A site asks for another one's messages, with its own key."""
+    north, south = lab.sites["north"], lab.sites["south"]
+    numbers = [(site.home / "relay" / "node.id").read_text(encoding="ascii") for site in (north, south)]
+    done = north.host.run([sys.executable, "-c", _POSE, north.home, *numbers], env=environment())
+    own, other = done.stdout.split() or (done.stderr[-200:], "")
+    yield Check("a site pulls its own messages (control)", own == "200", own)
+    yield Check("a site that asks for another's messages is refused", other in {"401", "403"}, other)
 
 
 def _replays(lab: Lab) -> Iterator[Check]:
