@@ -92,19 +92,20 @@ def verify(approval: Approval, facts: Facts, officer: str) -> None:
     if approval.facts != facts:
         different = [key for key, value in asdict(facts).items() if asdict(approval.facts)[key] != value]
         log.error("the approval of study %s is for another %s: approve it again", facts.study, ", ".join(different))
-        raise Refused(Reason.NOT_APPROVED)
+        raise Refused(Reason.NOT_APPROVED) from ValueError(f"the approval is for another {', '.join(different)}")
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(officer)).verify(approval.signature, facts.signed())
-    except (InvalidSignature, ValueError) as error:
+    except (InvalidSignature, ValueError):
         log.error("the approval of study %s is not signed by this site's officer", facts.study)  # noqa: TRY400
-        raise Refused(Reason.NOT_APPROVED) from error
+        raise Refused(Reason.NOT_APPROVED) from ValueError("it is not signed by this site's officer")
 
 
 def load(home: SiteHome, digest: str) -> Approved:
     """A study of studies/, if it may be taken part in: its file, its approval, and the policy that holds for it.
 
     Raises Refused: UNKNOWN_STUDY where it is not there, OTHER_CODE, OTHER_KEY, NOT_A_MEMBER, NOT_APPROVED; InvalidInput
-    where a file of the site cannot be read. The ledger and its caps have not been asked.
+    where a file of the site cannot be read. A refusal's __cause__ says more, to people of this site. The ledger and its
+    caps have not been asked.
     """
     try:
         text = home.study(digest).read_text(encoding="utf-8")
@@ -113,14 +114,14 @@ def load(home: SiteHome, digest: str) -> Approved:
     study = read_study(text, source=str(home.study(digest)))
     if study.digest != digest:
         log.error("%s holds another study: put it in by `silosynth site approve`", home.study(digest))
-        raise Refused(Reason.NOT_APPROVED)  # A1
+        raise Refused(Reason.NOT_APPROVED) from ValueError("its file holds another study")  # A1
     policy = read_text(home.policy, "put the site's policy back; an empty one allows nothing")  # once: A3
     facts = facts_of(home, study, policy)
     officer = officer_of(home, study, facts.site)
     try:
         approval = read_approval(home.approval(digest).read_text(encoding="utf-8"), str(home.approval(digest)))
     except OSError as error:
-        raise Refused(Reason.NOT_APPROVED) from error
+        raise Refused(Reason.NOT_APPROVED) from ValueError(f"no approval can be read: {error.strerror}")
     verify(approval, facts, officer)
     return Approved(study, listing(read_policy(policy, str(home.policy)), study))
 

@@ -19,7 +19,7 @@ from silosynth.client.home import SiteConfig, SiteHome, read_site, read_text
 from silosynth.client.installed import code_digest
 from silosynth.client.ledger import books_at
 from silosynth.client.policy import Policy, read_policy
-from silosynth.client.refusal import Reason, Refused
+from silosynth.client.refusal import Refused
 from silosynth.client.where import FileSource
 from silosynth.common.accounting import epsilon
 from silosynth.common.errors import InvalidInput, Tampered
@@ -164,8 +164,9 @@ def _studies(home: SiteHome) -> Iterator[Finding]:
         try:
             loaded = approval.load(home, digest)
         except Refused as refused:
-            cure = "" if refused.reason is Reason.UNKNOWN_STUDY else "read it, and `silosynth site approve` it again"
-            yield warn(what, f"{refused.reason}: the agent will not answer it", cure or "remove that file")
+            why = f" ({refused.__cause__})" if refused.__cause__ else ""
+            cure = "read it, and `silosynth site approve` it again; or remove its file"
+            yield warn(what, f"{refused.reason}{why}: the agent will not answer it", cure)
         except InvalidInput as error:
             yield fail(what, str(error))
         else:

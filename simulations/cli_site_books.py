@@ -8,6 +8,8 @@ import typer
 
 from silosynth.simulations.cli_site_options import AsJson
 
+_WIDE = 200
+
 Folder = Annotated[Path | None, typer.Argument(help="Folder of a simulation, or of one site in it.")]
 Home = Annotated[
     Path | None,
@@ -117,4 +119,4 @@ def draw(table: object) -> None:
     from rich.console import Console
 
     console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)

@@ -15,10 +15,13 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Keys, certificates, clock, network, policy, budget, disk, ledger: a line each. Exit code 1 where one fails."""
+    import logging
+
     from silosynth.client.doctor import examine, utc_now
     from silosynth.client.findings import Level
     from silosynth.client.home import SiteHome
 
+    logging.getLogger("silosynth").setLevel(logging.CRITICAL)  # what others log about is a finding here
     found = []
     for finding in examine(SiteHome(home), utc_now(), network=not offline):
         found.append(finding)

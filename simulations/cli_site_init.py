@@ -53,7 +53,7 @@ def init(
         raise InvalidInput("--url-file and --url-env belong to --sql FILE, a file with one SELECT; add it")
     source: Source = FileSource(data or home / "rows.csv")
     if sql is not None:
-        source = SqlSource(sql, None if url_env else url_file or home / "database.url", url_env)
+        source = SqlSource(sql, url_file or (None if url_env else home / "database.url"), url_env)
     called = check_name(name if name is not None else socket.gethostname().split(".")[0])
     secret = passphrase_in(passphrase_file) if passphrase_file else None
     if passphrase and secret is None:

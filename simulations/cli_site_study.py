@@ -87,6 +87,7 @@ def rehearse(
     study: StudyOf,
     home: Home = HERE,
     site: Annotated[str | None, typer.Option("--site", help="Seen from this member (default: this site).")] = None,
+    every: Annotated[bool, typer.Option("--every", help="Show every answer by itself, as `outbox` would.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -105,10 +106,12 @@ def rehearse(
     if as_json:
         print(outbox.as_json(done.left))
         return
-    from silosynth.simulations.cli_site_books import draw
+    if every:
+        from silosynth.simulations.cli_site_books import draw
 
-    draw(outbox.table(done.left))
+        draw(outbox.table(done.left))
     last = done.left[-1]
+    print("\n".join(done.in_words))
     print(
         f"{len(done.left)} answers, {done.octets:,} bytes of them, would leave {done.name} for good: epsilon "
         f"{last.aggregate:.3g} against who sees totals, {last.local:.3g} against all others, at delta {last.delta:g}.\n"
@@ -228,7 +231,7 @@ def _ask(study: "Study", yes: str | None) -> None:
     except Abort:
         raise InvalidInput("nothing was signed: nobody answered; type the digits, or give --yes DIGEST") from None
     if typed.strip() != study.digest[:_PREFIX]:
-        raise InvalidInput(f"nothing was signed: the digest begins with {study.digest[:_PREFIX]}; read it again")
+        raise InvalidInput("nothing was signed: the digest of what is shown above begins otherwise; read it again")
 
 
 def _key(path: Path, passphrase_file: Path | None, officer: str) -> "Ed25519PrivateKey":

@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -44,6 +45,17 @@ class Rehearsal:
     def octets(self) -> int:
         """Bytes of all answers, without the framing of messages."""
         return sum(line.octets for line in self.left)
+
+    @property
+    def in_words(self) -> list[str]:
+        """What would leave, answers that are alike together."""
+        alike = groupby(self.left, key=lambda line: (line.kind, line.why, line.size, line.octets, line.noise))
+        lines = []
+        for (kind, why, size, octets, noise), same in alike:
+            count = len(list(same))
+            answers = "1 answer" if count == 1 else f"{count} answers, each"
+            lines.append(f"  {answers} {size:,} integers in {octets:,} bytes ({kind}): {why}. Noise: {noise}")
+        return lines
 
 
 def fake_rows(study: Study, rng: np.random.Generator, rows: int = ROWS) -> Units:
