@@ -26,12 +26,13 @@ from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
+from silosynth.server.product import Product
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
 from silosynth.simulations.folder import SITES, Folder, check_path
 from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, Resident, with_keys, write_units
-from silosynth.simulations.product import Product, publish
+from silosynth.simulations.product import publish
 from silosynth.simulations.result import Result
 
 Runtime = Literal["memory", "flower"]
