@@ -5,7 +5,6 @@ It speaks to the coordinator only to shake hands and to ask its /health, as the 
 
 import os
 import shutil
-import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -42,29 +41,32 @@ def examine(home: SiteHome, now: datetime, *, network: bool = True) -> Iterator[
         return
     yield ok("site.toml", f"{config.name}, at most {config.capacity:,} rows, coordinator {config.address}")
     yield ok("software", f"digest {code_digest()}")
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        lambda: _keys(home),
-        lambda: _request(home, config),
-        lambda: _rows(config),
-        lambda: _books(home),
-        lambda: _studies(home),
-        lambda: _disk(home.path),
-        lambda: _authority(home, now),
-    )
-    for check in checks:
-        yield from check()
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "keys": lambda: _keys(home),
+        "request.json": lambda: _request(home, config),
+        "rows": lambda: _rows(config),
+        "books": lambda: _books(home),
+        "studies": lambda: _studies(home),
+        "disk": lambda: _disk(home.path),
+        "ca.pem": lambda: _authority(home, now),
+    }
+    for what, check in checks.items():
+        try:
+            yield from check()
+        except OSError as error:  # each part of a home has its own user: see deploy/
+            cure = "run this as the user whose it is, or as root"
+            yield fail(what, f"cannot be looked at ({error.strerror}: {error.filename})", cure)
     if network:
         yield from coordinator_check.handshake(config.address, home.ca, now)
 
 
 def _keys(home: SiteHome) -> Iterator[Finding]:
     for path, needed in ((home.agent_key, True), (home.node_key, True), (home.officer_key, False)):
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
+        if not path.exists():
             if needed:
-                yield fail(path.name, f"{path} ({error.strerror})", "put the site's own key back, or its owner's mode")
+                yield fail(path.name, f"{path}: there is no such file", "put the site's own key back")
             continue
+        mode = path.stat().st_mode
         if os.name == "posix" and mode & _OTHERS:
             yield fail(path.name, "others may read it", f"run `chmod 600 {path}`, and ask who has read it")
         elif path == home.officer_key and b"ENCRYPTED" not in path.read_bytes()[:64]:
@@ -120,8 +122,8 @@ def _books(home: SiteHome) -> Iterator[Finding]:
     except Tampered as error:
         yield fail("ledger", str(error), "put the newest whole copy back, and ask who wrote into it")
         return
-    except (OSError, sqlite3.OperationalError) as error:
-        yield fail("ledger", f"cannot be read ({error})", "run this as the agent's user")
+    except InvalidInput as error:
+        yield fail("ledger", str(error))
         return
     if books.barred:
         cure = "put the newest copy back; if this is it: `silosynth site unlock`"

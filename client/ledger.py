@@ -331,21 +331,32 @@ def _reads_back(body: str, record: Record) -> bool:
 
 
 def listing(path: Path) -> tuple[Entry, ...]:
-    """The verified entries of a ledger, which may be in use. Raises InvalidInput where there is none, Tampered."""
-    if not path.is_file():
+    """The verified entries of a ledger, which may be in use. Raises InvalidInput where none can be read, Tampered."""
+    if not _is_there(path):
         raise InvalidInput(
             f"{path}: there is no ledger. Give the ledger.sqlite of a site, e.g. sites/NAME/ledger.sqlite"
         )
-    with _intact(), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=_BUSY_S, uri=True)) as db:
-        return tuple(_audited(db))
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    try:
+        with _intact(), closing(sqlite3.connect(uri, timeout=_BUSY_S, uri=True)) as db:
+            return tuple(_audited(db))
+    except sqlite3.OperationalError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error}). Run this as the user of the site's agent") from error
 
 
 def books_at(path: Path) -> Books:
-    """What a ledger that may be in use adds up to; empty books where there is none yet. Raises Tampered."""
+    """What a ledger that may be in use adds up to; empty books where there is none yet. Raises as `listing` does."""
     books = Books()
-    for entry in listing(path) if path.is_file() else ():
+    for entry in listing(path) if _is_there(path) else ():
         books.fold(entry)
     return books
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror}). Run this as the user of the agent") from error
 
 
 def _audited(db: sqlite3.Connection) -> list[Entry]:

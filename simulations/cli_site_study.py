@@ -116,7 +116,8 @@ def rehearse(
         f"{len(done.left)} answers, {done.octets:,} bytes of them, would leave {done.name} for good: epsilon "
         f"{last.aggregate:.3g} against who sees totals, {last.local:.3g} against all others, at delta {last.delta:g}.\n"
         "All rows were made up from the public schema, and all other sites were simulated. Nothing was spent: the "
-        "ledger, the officer's key and the rows of this site were not opened."
+        "ledger, the officer's key and the rows of this site were not opened. In the study itself, answers after the "
+        "first may be a little longer or shorter: their form follows from the totals before."
     )
 
 

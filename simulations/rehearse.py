@@ -31,7 +31,7 @@ from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, with_keys
 
 ROWS: Final = 500
-"""Fake rows of each site, at most: their number changes neither what leaves nor its size."""
+"""Fake rows of each site, at most: their number is not seen in what leaves, nor in its size."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import sqlite3
 import ssl
 import threading
 from contextlib import contextmanager
@@ -314,3 +315,20 @@ def test_studies_that_are_not_approved_as_they_are(home):
 def test_room_on_the_disk(home, monkeypatch, free, level):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: doctor.shutil._ntuple_diskusage(1 << 41, 0, free))
     assert next(finding.level for finding in look(home) if finding.what == "disk") is level
+
+
+def test_what_this_user_may_not_look_at_is_one_line(home, monkeypatch):
+    def locked(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(doctor, "_keys", lambda home: locked(home.agent_key))
+    said = bad(home, "keys")
+    assert "agent.key" in said
+    assert "run this as" in said
+    Ledger(home.ledger).close()
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        "silosynth.client.ledger.sqlite3.connect",
+        lambda *_, **__: (_ for _ in ()).throw(sqlite3.OperationalError("unable to open database file")),
+    )
+    assert "user of the site's agent" in bad(home, "ledger")
