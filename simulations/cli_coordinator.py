@@ -220,12 +220,13 @@ def _launch(home: Path, name: str) -> "Launch":
 def _control(where: "CoordinatorHome", settings: "Settings") -> "Iterator[Any]":
     """The control of the coordinator that runs here, or None where none does: it reads who is enrolled at its start."""
     from silosynth.server.home import held, read_secret
-    from silosynth.server.superlink import Access, Control
 
     with held(where.run / "service.lock", wait=False) as nobody:
         if nobody:
             yield None
             return
+    from silosynth.server.superlink import Access, Control  # seconds
+
     control = Control(Access(settings.loopback_port, read_secret(where)))
     try:
         yield control
