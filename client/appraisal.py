@@ -99,6 +99,8 @@ def _rules(study: Study, policy: Policy, text: str) -> Iterator[Finding]:
             rule.check(study)
         except Refused as refused:
             yield _broken(refused.reason, study, text)
+            if refused.reason is Reason.BAD_PLAN:
+                return  # the rules behind it read a plan that is none
 
 
 def _broken(reason: Reason, study: Study, text: str) -> Finding:
