@@ -1,6 +1,7 @@
 """`python -m lab [short|full] [--out DIR]`, with deploy/ on Python's path: raise a lab, show what it shows, end it."""
 
 import argparse
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
         except (CommandFailed, NotReady) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"processor time of all processes: {used.ru_utime + used.ru_stime:.0f} s")
     failed = [check for check in checks if not check.holds]
     print(f"{len(checks) - len(failed)} of {len(checks)} checks hold")
     return 1 if failed else 0

@@ -14,7 +14,7 @@ from lab.wire import Link
 
 _LONG_S: Final = 2.0
 """How long a link fails."""
-_PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 0.5
 """The longest pause before the next blow."""
 _GO_ON_S: Final = 120.0
 """How long a study may take to its next release after a blow."""
@@ -35,13 +35,43 @@ class Blow:
     strike: Callable[[], None]
 
 
+class Launched:
+    """The process of a study at its coordinator; one that ended before its study did goes on by `resume`."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.resumed = 0
+        self._coordinator, self._name, self._log = lab.coordinator, name, lab.how.out / f"{name}.log"
+        self._process = self._coordinator.launch(name, self._log)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.kill()
+
+    def went_on(self, before: int) -> bool:
+        """Whether more than `before` releases have been absorbed; puts the process back on its feet."""
+        if self.finished():
+            return True
+        if self._process.poll() is not None:
+            self.resumed += 1
+            self._process = self._coordinator.launch(self._name, self._log, again=True)
+        return self._coordinator.releases(self._name) > before
+
+    def finished(self) -> bool:
+        """Whether it has published all and ended."""
+        return self._coordinator.finished(self._name) and self._process.poll() is not None
+
+    def said(self) -> str:
+        """Its last words."""
+        return said(self._log)
+
+
 def disturbed(lab: Lab, name: str) -> None:
     """Run an agreed study to its end while one thing after the other goes wrong. Raises NotReady."""
-    log, chance = lab.how.out / f"{name}.log", random.Random(lab.how.seed)
+    chance = random.Random(lab.how.seed)
     lab.tell(f"study {name} begins")
-    running = lab.coordinator.launch(name, log)
-    until(lambda: lab.coordinator.releases(name) > 0, f"study {name} did not begin: {said(log)}", lab.how.patience_s)
-    blows, struck = list(_blows(lab, chance)), 0
+    run = Launched(lab, name)
+    until(partial(run.went_on, 0), f"study {name} did not begin: {run.said()}", lab.how.patience_s)
+    blows, struck = list(_blows(lab, run, chance)), 0
     chance.shuffle(blows)
     for blow in blows:
         time.sleep(chance.uniform(0.0, _PAUSE_S))
@@ -51,18 +81,19 @@ def disturbed(lab: Lab, name: str) -> None:
         began = time.monotonic()
         blow.strike()
         struck += 1
-        until(partial(_went_on, lab, name, before), f"nothing was absorbed after {blow.name}: {said(log)}", _GO_ON_S)
+        until(partial(run.went_on, before), f"nothing was absorbed after {blow.name}", _GO_ON_S)
         lab.tell(f"{blow.name} after {before} releases; the next came {time.monotonic() - began:.1f} s later")
-    until(partial(lab.coordinator.finished, name), f"study {name} did not end: {said(log)}", lab.how.patience_s)
-    running.wait(lab.how.patience_s)
-    lab.check(Check(f"study {name} completed", struck == len(blows), f"after {struck} of {len(blows)} blows"))
+    until(partial(run.went_on, 10**9), f"study {name} did not end", lab.how.patience_s)
+    lab.check(
+        Check(
+            f"study {name} completed",
+            struck == len(blows) and run.resumed >= lab.how.kills,
+            f"after {struck} of {len(blows)} blows; its own process was resumed {run.resumed} times",
+        )
+    )
 
 
-def _went_on(lab: Lab, name: str, before: int) -> bool:
-    return lab.coordinator.releases(name) > before or lab.coordinator.finished(name)
-
-
-def _blows(lab: Lab, chance: random.Random) -> Iterator[Blow]:
+def _blows(lab: Lab, run: Launched, chance: random.Random) -> Iterator[Blow]:
     """Each fault of a link once, each kind of process killed `kills` times, at a random site each."""
     names = list(lab.sites)
     for fault, link in _FAULTS.items():
@@ -74,7 +105,8 @@ def _blows(lab: Lab, chance: random.Random) -> Iterator[Blow]:
         for part in ("agent", "relay"):
             name = chance.choice(names)
             yield Blow(f"kill -9 of the {part} of {name}", partial(lab.sites[name].kill, part))
-        yield Blow("kill -9 of the coordinator", lab.coordinator.kill)
+        yield Blow("kill -9 of the coordinator's service", lab.coordinator.kill)
+        yield Blow("kill -9 of the study's own process", run.kill)
 
 
 def _fail(lab: Lab, name: str, link: Link) -> None:

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.routing import Route
-
 from lab.accounts import Answer
 from lab.database import QUERY
 from lab.hosts import Host
 from lab.services import NotReady, Service, children, until
 from silosynth.common.study_file import read_study
-from silosynth.server.superlink import application
 
 CLI: Final = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
 _WIRETAP: Final = Path(__file__).with_name("wiretap")
+_PATHS: Final = """
+import sys
+from pathlib import Path
+from silosynth.server.superlink import application
+app = application(Path(sys.argv[1]), bytes(32))
+print(*app.openapi()["paths"], *(route.path for route in app.routes if hasattr(route, "path")))
+"""
 _READY_S: Final = 60.0
 
 
@@ -128,8 +132,8 @@ class Coordinator:
 
     def paths(self) -> list[str]:
         """Everything that its server knows, whoever may reach it."""
-        app = application(self.home / "never-opened.sqlite", b"nobody's")
-        return sorted([*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))])
+        done = self.host.run([sys.executable, "-W", "ignore", "-c", _PATHS, self.home / "never-served.sqlite"])
+        return done.stdout.split()
 
     def kill(self) -> None:
         """End its service as a crash would, with all that it started."""
