@@ -113,7 +113,7 @@ def _broken(reason: Reason, study: Study, text: str) -> Finding:
         case Reason.FLOOR_TOO_LOW:
             return Finding(reason, f"{line_of(text, '', 'least_floor')}, the study's is {study.floor}", _RAISE)
         case Reason.UNREVIEWED:
-            columns = ", ".join(study.schema.unreviewed)
+            columns = ", ".join(map(repr, study.schema.unreviewed))
             return Finding(reason, f"bounds or codes of {columns} were taken from data", _ASK)
         case Reason.NOT_MASKED:
             return Finding(reason, "not every member of the roster has a key", _ASK)

@@ -98,6 +98,7 @@ def rehearse(
         shown("start", 0, 0)
         from silosynth.client import outbox
         from silosynth.client.home import SiteHome, read_site
+        from silosynth.common.privacy import View
         from silosynth.simulations.rehearse import rehearse as run
 
         where = SiteHome(home)
@@ -110,11 +111,12 @@ def rehearse(
         from silosynth.simulations.cli_site_books import draw
 
         draw(outbox.table(done.left))
-    last = done.left[-1]
     print("\n".join(done.in_words))
+    aggregate, local = (done.epsilon(view) for view in (View.AGGREGATE, View.LOCAL))
     print(
         f"{len(done.left)} answers, {done.octets:,} bytes of them, would leave {done.name} for good: epsilon "
-        f"{last.aggregate:.3g} against who sees totals, {last.local:.3g} against all others, at delta {last.delta:g}.\n"
+        f"{aggregate:.3f} against who sees only totals, {local:.3f} against all others together, at delta "
+        f"{asked.budget.delta:g}.\n"
         "All rows were made up from the public schema, and all other sites were simulated. Nothing was spent: the "
         "ledger, the officer's key and the rows of this site were not opened. In the study itself, answers after the "
         "first may be a little longer or shorter: their form follows from the totals before."
@@ -145,14 +147,22 @@ def _study_at(home: "SiteHome", named: str) -> "Study":
 def _facts(home: "SiteHome", study: "Study", policy: str) -> "tuple[Facts, str]":
     """What is to be signed, and by which public key. Raises Declined, with cause and cure."""
     from silosynth.client import approval
+    from silosynth.client.home import read_site
     from silosynth.client.refusal import Refused
     from silosynth.common.errors import Declined
 
     try:
         facts = approval.facts_of(home, study, policy)
-        return facts, approval.officer_of(home, study, facts.site)
+        officer = approval.officer_of(home, study, facts.site)
     except Refused as refused:
         raise Declined(f"nothing was signed: {refused.reason}: {_cure(refused.reason, home, study)}") from refused
+    ours, theirs = read_site(home.config).capacity, {one.name: one.capacity for one in study.roster}[facts.site]
+    if ours != theirs:
+        raise Declined(
+            f"nothing was signed: the roster says at most {theirs} rows of this site, site.toml says {ours}; run "
+            "`silosynth site request`, and ask the coordinator for a study with this site as it is"
+        )
+    return facts, officer
 
 
 def _cure(reason: "Reason", home: "SiteHome", study: "Study") -> str:

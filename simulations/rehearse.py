@@ -20,9 +20,12 @@ import numpy as np
 from silosynth.client import outbox
 from silosynth.client.app import client_app
 from silosynth.client.outbox import OutboxLine
+from silosynth.common.describe import plan_event
 from silosynth.common.engine import Units
 from silosynth.common.errors import InvalidInput
+from silosynth.common.privacy import View
 from silosynth.common.progress import Progress
+from silosynth.common.sampled import epsilon_of
 from silosynth.common.study import Study
 from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
@@ -39,12 +42,18 @@ class Rehearsal:
     """What would leave the site `name`, in order."""
 
     name: str
+    study: Study
     left: tuple[OutboxLine, ...]
 
     @property
     def octets(self) -> int:
         """Bytes of all answers, without the framing of messages."""
         return sum(line.octets for line in self.left)
+
+    def epsilon(self, view: View) -> float:
+        """What the study costs a person by itself; infinite where a sum has no noise."""
+        event = plan_event(self.study)
+        return math.inf if event is None else epsilon_of(event, self.study.budget.delta, view)
 
     @property
     def in_words(self) -> list[str]:
@@ -53,7 +62,7 @@ class Rehearsal:
         lines = []
         for (kind, why, size, octets, noise), same in alike:
             count = len(list(same))
-            answers = "1 answer" if count == 1 else f"{count} answers, each"
+            answers = "1 answer of" if count == 1 else f"{count} answers, each of"
             lines.append(f"  {answers} {size:,} integers in {octets:,} bytes ({kind}): {why}. Noise: {noise}")
         return lines
 
@@ -75,7 +84,7 @@ def rehearse(study: Study, name: str, progress: Progress) -> Rehearsal:
         rng = np.random.default_rng(secrets.randbits(128))
         units = {one.name: fake_rows(shown, rng, min(ROWS, one.capacity)) for one in shown.roster}
         _run(path, shown, units, noise, progress)
-        return Rehearsal(name, outbox.listing(path / name / "ledger.sqlite"))
+        return Rehearsal(name, study, outbox.listing(path / name / "ledger.sqlite"))
 
 
 def _simulated(path: Path, study: Study, noise: Noise) -> Study:

@@ -247,6 +247,7 @@ def test_studies_of_others(run, home, study):
     declined(replace(study, code=""), "names none")
     declined(replace(study, roster=(replace(study.roster[0], name="z"), *study.roster[1:])), "not on the roster", "'a'")
     declined(replace(study, roster=(replace(study.roster[0], key="12" * 32), *study.roster[1:])), "request.json")
+    declined(replace(study, roster=(replace(study.roster[0], capacity=4096), *study.roster[1:])), "4096", "1024")
     declined(replace(study, plan=(replace(study.plan[0], multiplier=study.plan[0].multiplier / 10), *study.plan[1:])),
              "dearer")  # fmt: skip
     declined(replace(study, plan=(replace(study.plan[0], multiplier=None), *study.plan[1:])), "plan missing or dearer")
@@ -299,6 +300,15 @@ def test_rehearse_shows_what_would_leave_and_touches_nothing(run, home, study):
     assert [line["kind"] for line in left] == [step.kind for step in study.plan for _ in range(step.repeats)]
     assert {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()} == before
     refused(run("rehearse", "study.toml", "--home", "a", "--site", "z"), 2, "'z'", "a, b, c")
+
+
+def test_rehearse_in_words(run, home, study):
+    code, out, err = run("rehearse", "study.toml", "--home", "a", "--every", "--site", "b")
+    assert code == 0
+    for words in ("would leave b for good", "epsilon 1.000 against who sees only totals", "1 answer of ",
+                  "Nothing was spent", "What left"):  # fmt: skip
+        assert words in out
+    assert "asking the sites" in err
 
 
 def test_doctor_exits_with_one_where_something_fails(run, home):
