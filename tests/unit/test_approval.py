@@ -150,6 +150,22 @@ def test_a_study_that_was_exchanged_is_refused(home, study, caplog):
     assert "another study" in caplog.text
 
 
+def test_an_approved_study_under_another_ones_name_is_refused(home, study):
+    """Both files of a study that was approved, renamed to those of one that was not."""
+    other = replace(study, name="another one")
+    approve(home, other)
+    home.study(other.digest).rename(home.study(study.digest))
+    home.approval(other.digest).rename(home.approval(study.digest))
+    assert refused(home, study.digest) is Reason.NOT_APPROVED  # A1
+
+
+def test_a_roster_with_another_agent_is_refused(home, study):
+    member = replace(study.roster[0], key="12" * 32)
+    approved = replace(study, roster=(member, *study.roster[1:]))
+    approve(home, approved)
+    assert refused(home, approved.digest) is Reason.OTHER_KEY  # A5
+
+
 def test_a_changed_policy_is_approved_again(home, study, caplog):
     approve(home, study)
     home.policy.write_text(site_made.ALLOWS + "# a comment, even\n")
