@@ -85,6 +85,10 @@ class Log:
         self._file.handle(logging.makeLogRecord({"msg": line}))
         say(line if self._as_json else self._plain(now, known))
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
     def _plain(self, now: str, known: dict[str, object]) -> str:
         words = [f"{now[11:19]} {self._who:<10} {known.pop('event')}"]
         words += [f"{_LABELS[key]} {_shown(key, value)}" for key, value in known.items()]

@@ -8,8 +8,9 @@ Rules:
   N1  no app is fetched, so none can be run: a message is answered by the ClientApp that this process was given;
   N2  a message in hand is on disk, as the few hundred bytes that name it, until its reply is sent: a process that is
       killed anywhere takes it up again, and the site's answer to it is the same bytes, at no second charge;
-  N3  the node's number is on disk, too: whoever comes back is the node that left, not one more, so that the SuperLink
-      need not first wait for the one before to be given up (that refusal ends a `flower-supernode`, exit code 305);
+  N3  the node's number is on disk, too: who comes back goes on as the node that left, if that had a message in hand, or
+      else says goodbye for it first. Otherwise the SuperLink takes the old one for alive and refuses the new one for a
+      minute (which ends a `flower-supernode`, exit code 305), and nobody learns that what was under way is lost;
   N4  a node that is stopped says so, unless it has a message in hand: then it may yet answer it;
   N5  what cannot be delivered is dropped, never the connection; and no text of an error is sent.
 
@@ -114,6 +115,8 @@ class Node:
         self._tell = tell
         self._node: NodeNumber | None = None
         self._tries = 0
+        self._trouble: Trouble | None = None
+        self._met = False
         self._pool = ThreadPoolExecutor(_AT_ONCE, "objects")
 
     def run(self, app: ClientApp, stop: threading.Event) -> None:
@@ -123,13 +126,19 @@ class Node:
         while not stop.is_set():
             try:
                 self._join()
-                self._tell(Told(Event.CONNECTED))
+                self._say(None)
                 pauses = iter(_BACK_OFF_S)
                 self._attend(app, stop)
             except httpx.HTTPError as error:
                 log.warning("no connection: %s", error)
-                self._tell(Told(Event.DISCONNECTED, reason=_trouble(error)))
+                self._say(_trouble(error))
                 stop.wait(next(pauses, _BACK_OFF_S[-1]))
+
+    def _say(self, trouble: Trouble | None) -> None:
+        """Tell that there is a connection, or why not, if that is news."""
+        if trouble is not self._trouble or not self._met:
+            self._tell(Told(Event.CONNECTED) if trouble is None else Told(Event.DISCONNECTED, reason=trouble))
+        self._trouble, self._met = trouble, True
 
     def leave(self) -> None:
         """Say goodbye, unless a message is in hand (N4); soon, or not at all."""
@@ -140,13 +149,17 @@ class Node:
             bye.join(_BYE_S)
 
     def _deactivate(self, number: int) -> None:
-        with suppress(httpx.HTTPError):
+        with suppress(httpx.HTTPError):  # it may have been given up, or be another's by now
             self._fleet.DeactivateNode(DeactivateNodeRequest(node_id=number))
 
     def _join(self) -> None:
-        """Become the node that this one was before; only if there was none, a new one (N3)."""
+        """Be the node that this one was before, with what it has in hand; or else a node that has just come (N3)."""
         if self._node is None and self._number_file.exists():
-            self._node = NodeNumber(node_id=int(self._number_file.read_text(encoding="ascii")))
+            before = NodeNumber(node_id=int(self._number_file.read_text(encoding="ascii")))
+            if self._in_hand.exists():
+                self._node = before
+            else:  # or what was on its way to the one before would be waited for
+                self._deactivate(before.node_id)
         if self._node is not None:
             try:
                 self._send_beat(self._node)

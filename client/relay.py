@@ -76,7 +76,8 @@ class AgentProxy:
             try:
                 return self._calls[method](frame)  # without a time-out: learning takes what it takes
             except grpc.RpcError as error:
-                log.warning("the agent gives no answer: %s", error.code())
+                if until is None:
+                    log.warning("the agent gives no answer: %s", error.code())
                 if error.code() not in _PASSING:
                     break
             if until is None:

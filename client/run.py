@@ -78,6 +78,7 @@ def run(home: SiteHome, only: Part | None = None, *, as_json: bool = False) -> i
         finally:
             _stop(children)
             tell(Told(Event.STOPPED))
+            tell.close()
 
 
 def _supervise(children: Sequence[_Child], tell: Tell, stop: threading.Event) -> int:
