@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from silosynth.client.findings import Finding, fail, ok, warn
 from silosynth.client.home import Address
+from silosynth.common.secagg.roster import grouped
 
 TIMEOUT_S: Final = 5.0
 CLOCK_FAIL_S: Final = 240.0
@@ -41,7 +43,8 @@ def authority(path: Path, now: datetime) -> Finding:
         found = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         return fail("ca.pem", f"{path}: is no certificate", "put the one there that the coordinator sent back")
-    return _dated("ca.pem", found.not_valid_before_utc, found.not_valid_after_utc, now)
+    known = grouped(found.fingerprint(hashes.SHA256()))
+    return _dated(f"ca.pem, fingerprint {known}", found.not_valid_before_utc, found.not_valid_after_utc, now)
 
 
 def handshake(address: Address, ca: Path, now: datetime) -> Iterator[Finding]:

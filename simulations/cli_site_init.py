@@ -17,7 +17,8 @@ Next:
      after a change of name or capacity: silosynth site request
   2. send request.json to the coordinator; it holds nothing secret. Read its fingerprint to them, over a telephone:
        {fingerprint}
-  3. put the ca.pem that they send back into {ca}
+  3. put the ca.pem that they send back into {ca}; `silosynth site doctor` shows its fingerprint, which they
+     read to you
   4. say in policy.toml what you allow; then `silosynth site doctor` names what is still missing"""
 _OPEN = """\
 note: officer.key has no passphrase. Whoever answers for the data should keep it on a medium of their own (move it, then

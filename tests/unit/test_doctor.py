@@ -28,6 +28,7 @@ from silosynth.client.officer import officer_key
 from silosynth.common.accounting import epsilon
 from silosynth.common.privacy import View, mu_squared
 from silosynth.common.study_file import write_study
+from silosynth.server import ca
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 YEAR = timedelta(days=365)
@@ -182,7 +183,7 @@ def test_a_site_that_is_well(home):
 def bad(home, what):
     """The findings about one thing that are not well; there are no others."""
     found = [finding for finding in look(home) if finding.level is not Level.OK]
-    assert {finding.what for finding in found} == {what}
+    assert {finding.what.split(", fingerprint")[0] for finding in found} == {what}
     assert all("\n" not in str(finding) for finding in found)
     return " ".join(map(str, found))
 
@@ -271,6 +272,12 @@ def test_the_dates_of_an_authority(home, first, last, words):
     said = bad(home, "ca.pem")
     for word in words:
         assert word in said
+
+
+def test_people_can_compare_the_authority(home):
+    """The digits that the coordinator's commands show for the certificate that they send."""
+    (finding,) = [finding for finding in look(home) if finding.what.startswith("ca.pem")]
+    assert finding.what == f"ca.pem, fingerprint {ca.fingerprint(home.ca.read_bytes())}"
 
 
 def test_a_ledger_that_was_barred_or_broken(home):
