@@ -67,7 +67,7 @@ from flwr.superlink.grid import HttpGrid
 from flwr.superlink.main import create_app
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from silosynth.common.bundle import bundle, bundle_hash
@@ -142,7 +142,7 @@ class _OwnVoice:
         if isinstance(said, PushMessagesRequest) and any(
             one.metadata.src_node_id != said.node.node_id for one in said.messages_list
         ):
-            await Response(status_code=403)(scope, receive, send)
+            await JSONResponse({"detail": "not this node"}, 403)(scope, receive, send)
             return
         if isinstance(said, ActivateNodeRequest):
             state = scope["app"].state.linkstate_factory.state()
