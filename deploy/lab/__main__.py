@@ -2,6 +2,7 @@
 
 import argparse
 import resource
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("length", nargs="?", choices=["short", "full"], default="short")
     parser.add_argument("--out", type=Path, help="a new folder for everything that is made (default: a temporary one)")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # by way of every `finally`
     if reason := why_not():
         print(f"error: {reason}", file=sys.stderr)
         return 2

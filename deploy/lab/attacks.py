@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from lab.canaries import search
 from lab.evidence import Check
 from lab.hosts import Host
 from lab.parties import CLI, Site, environment, typed
@@ -70,6 +73,9 @@ _DISGUISES: Final = (
 )  # fmt: skip
 
 
+_PLANTED: Final = 20
+
+
 @dataclass(frozen=True)
 class Outcome:
     """An HTTP request, and its status, or the name of the error that came instead."""
@@ -110,7 +116,7 @@ def _headers(head: bytes) -> list[list[str]]:
 def on_everything(lab: Lab, study: str) -> None:
     """Every attack of this module, while a finished `study` is all that there is to gain."""
     before = {name: site.outbox() for name, site in lab.sites.items()}
-    for attack in (_calls, _poses, _replays, _other_authority, _unregistered):
+    for attack in (_calls, _poses, _replays, _strays, _leak, _other_authority, _unregistered):
         lab.check(*attack(lab))
     lab.check(*_own_agent(lab, study))
     after = {name: site.outbox() for name, site in lab.sites.items()}
@@ -155,6 +161,39 @@ def _replays(lab: Lab) -> Iterator[Check]:
 def _counted(outcomes: Sequence[Outcome]) -> str:
     by = {(one.path.rsplit("/", 1)[-1], one.status) for one in outcomes}
     return f"{len(outcomes)} requests: " + ", ".join(sorted(f"{path} {status}" for path, status in by))
+
+
+def _strays(lab: Lab) -> Iterator[Check]:
+    """The control of all counters: a host that tries other addresses gets nowhere, and each try is counted."""
+    host, seen = lab.hosts[STRANGER], lab.wire.seen[STRANGER]
+    before = seen.stray
+    targets = [(lab.coordinator.host.address, 8444), (lab.hosts["south"].address, PORT), ("192.0.2.53", 53)]
+    program = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.5)"
+    done = [host.run([sys.executable, "-S", "-c", program, where, str(port)]) for where, port in targets]
+    missed = [where for where, port in targets if f"tcp {where}:{port}" not in seen.strays]
+    yield Check(
+        "strays are counted, and arrive nowhere (control)",
+        not missed and seen.stray > before and all(one.returncode for one in done),
+        f"{seen.stray - before} packets",
+    )
+
+
+def _leak(lab: Lab) -> Iterator[Check]:
+    """The control of the search for raw values: a host that says them under TLS is caught, in every form."""
+    values = lab.rows.canaries("north", _PLANTED)
+    bodies = [np.asarray(values, form).tobytes() for form in ("<f4", "<f8", ">f8")] + [repr(values).encode()]
+    to, ca = f"{lab.coordinator.host.address}:{PORT}", lab.sites["north"].home / "relay" / "ca.pem"
+    path = "/v1/fleet/push-object"
+    head = f"POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {{}}\r\n\r\n"
+    sent(lab.hosts[STRANGER], to, ca, [Spoken("POST", path, head.format(len(one)).encode(), one) for one in bodies])
+    found = search(lab.heard(STRANGER).streams, values)
+    forms = {one.form for one in found}
+    planted = {"float32, little end first", "float64, little end first", "float64, big end first", "text"}
+    yield Check(
+        "planted raw values are found (control)",
+        forms == planted and {one.value for one in found} == set(values),
+        f"{len(found)} of {len(values) * len(planted)}",
+    )
 
 
 def _other_authority(lab: Lab) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lab import attacks, disturb, evidence
+from lab.accounts import account
 from lab.evidence import Check
 from lab.scene import How, Lab, agreed, finished, journal, raised
 from silosynth.simulations import simulate
@@ -42,6 +43,8 @@ def _first(lab: Lab) -> None:
     finished(lab, FIRST, lab.coordinator.launch(FIRST, lab.how.out / f"{FIRST}.log"))
     there = [name for name in _PUBLISHED if (lab.coordinator.folder(FIRST) / name).exists()]
     lab.check(Check(f"study {FIRST} published all", there == list(_PUBLISHED), ", ".join(there)))
+    for line in evidence.framing(account(lab.heard("north").spoken)):
+        lab.tell(f"     {line}")
     for name, site in lab.sites.items():
         heard = lab.heard(name)
         lab.check(*evidence.way_out(name, site.host, lab.wire.seen[name]))

@@ -88,6 +88,8 @@ def accounted(site: str, said: Heard, outbox: Sequence[Answer], *, killed: bool 
         f"{whole} bytes under TLS = {found.payload_octets} answers + {found.frame_octets} their headers and receipts + "
         f"{found.session_octets} sessions + {found.framing_octets} HTTP and Flower; {said.on_the_wire} on the wire",
     )
+    code = [path for path in found.framing if "fab" in path]
+    yield Check(f"{site} never asks for code", not code, ", ".join(sorted(found.framing)))
     longest = max(one.longest for one in found.framing.values())
     yield Check(f"no request of {site} has room to hide rows", longest <= LONGEST_FRAMING, f"at most {longest} bytes")
 

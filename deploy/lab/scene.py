@@ -85,11 +85,10 @@ class Lab:
         """The digest of a proposed study."""
         return digest_of(self.coordinator.folder(study) / "study.toml")
 
-    def heard(self, site: str) -> Heard:
-        """What a site has said up to now."""
+    def heard(self, host: str) -> Heard:
+        """What a site, or the stranger, has said up to now."""
         self.wire.settle()
-        tape = self.how.out / f"{site}.pcap"
-        return evidence.heard(tape, self.sites[site].host.address, self.coordinator.secrets)
+        return evidence.heard(self.how.out / f"{host}.pcap", self.hosts[host].address, self.coordinator.secrets)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 import datetime as dt
 import ipaddress
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from lab_made import ECHO, SAY, needs_lab
 
 from lab.canaries import search
-from lab.hosts import Hosts
+from lab.hosts import Hosts, sweep
 from lab.streams import Unreadable, conversations, opened, requests, secrets_in
 from lab.wire import Wire
 
@@ -106,6 +108,31 @@ def test_faults_act_and_heal(lab):
     assert say(lab, site="south")[0] == "OSError"  # unreachable
     hosts["south"].plug()
     assert say(lab, site="south", timeout_s=10)[0] == "yes"
+
+
+DYING = """
+import os, signal, sys, time
+from pathlib import Path
+from lab.hosts import Hosts, sweep
+with Hosts({"a": "", "b": ""}) as hosts:
+    started = hosts["a"].start(["sleep", "600"], Path(sys.argv[1]))
+    print(hosts["a"].namespace, started.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_lab_that_was_killed_has_left_is_swept_away(tmp_path):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", DYING, str(tmp_path / "log")]
+    dead = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert dead.returncode == -9, dead.stderr
+    namespace, pid = dead.stdout.split()
+    assert (Path("/run/netns") / namespace).exists()  # positive control
+    line = Path("/proc", pid, "cmdline")
+    assert b"sleep" in line.read_bytes()
+    sweep()
+    assert not (Path("/run/netns") / namespace).exists()
+    assert not line.exists() or not line.read_bytes()  # gone, or for its new parent to bury
 
 
 @pytest.mark.parametrize("dtype", ["<f8", "<f4"])
