@@ -51,7 +51,7 @@ def check_service(name, service):
     assert "privileged" not in service
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["init"] is True  # a Python program as the first process would not hear SIGTERM by default
-    assert service["ulimits"] == {"core": 0}
+    assert service["ulimits"]["core"] == 0
     assert service["pids_limit"] <= 512
     assert service["mem_limit"]
     assert service["healthcheck"]["test"][:3] == ["CMD", "python3", "-I"]
