@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,6 +26,8 @@ TIMEOUT_S: Final = 5.0
 CLOCK_FAIL_S: Final = 240.0
 CLOCK_WARN_S: Final = 30.0
 SOON_DAYS: Final = 30
+
+_PROXY_PORT: Final = 80
 
 _VERIFY: Final = {
     9: ("its certificate is not valid yet", "set this machine's clock, or wait"),
@@ -52,7 +56,7 @@ def handshake(address: Address, ca: Path, now: datetime) -> Iterator[Finding]:
     what = f"coordinator {address}"
     try:
         context = ssl.create_default_context(cafile=ca)
-        link = http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT_S, context=context)
+        link = _link(address, context)
     except (OSError, ValueError):
         return  # said of ca.pem already
     try:
@@ -78,6 +82,17 @@ def handshake(address: Address, ca: Path, now: datetime) -> Iterator[Finding]:
         yield fail(what, f"cannot be asked ({type(error).__name__})", "ask your network people about the way")
     finally:
         link.close()
+
+
+def _link(address: Address, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    """A connection to be opened, through the proxy that the relay would use, if there is one."""
+    proxy = None if proxy_bypass(address.host) else getproxies().get("https")
+    if proxy is None:
+        return http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT_S, context=context)
+    at = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    link = http.client.HTTPSConnection(at.hostname or "", at.port or _PROXY_PORT, timeout=TIMEOUT_S, context=context)
+    link.set_tunnel(address.host, address.port)
+    return link
 
 
 def _dated(what: str, first: datetime, last: datetime, now: datetime) -> Finding:

@@ -2,10 +2,11 @@
 
 import http.server
 import os
+import socket
 import sqlite3
 import ssl
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
@@ -161,6 +162,53 @@ def test_somebody_who_speaks_no_tls(tmp_path):
         (finding,) = coordinator_check.handshake(Address("127.0.0.1", server.server_port), tmp_path / "ca.pem", NOW)
         thread.join()
     assert (finding.level, "no TLS" in finding.said) == (Level.FAIL, True)
+
+
+@contextmanager
+def proxy():
+    """A proxy that serves one CONNECT, and the lines that it was asked."""
+    asked = []
+
+    def serve(listener):
+        link, _ = listener.accept()
+        with link:
+            asked.append(link.recv(1000).decode().splitlines()[0])
+            host, port = asked[0].split()[1].split(":")
+            with socket.create_connection((host, int(port))) as there:
+                link.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=pump, args=(there, link))
+                back.start()
+                pump(link, there)
+                back.join()
+
+    def pump(source, sink):
+        with suppress(OSError):
+            while block := source.recv(1 << 16):
+                sink.sendall(block)
+            sink.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1], asked
+        thread.join()
+
+
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{port}", "127.0.0.1:{port}"])
+def test_a_coordinator_behind_the_proxy_that_flower_would_use(tmp_path, monkeypatch, form):
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy() as (port, asked):
+        monkeypatch.setenv("HTTPS_PROXY", form.format(port=port))
+        found = shake(tmp_path, certificate("coordinator", CA))
+    assert [finding.level for finding in found] == [Level.OK] * 3
+    assert asked[0].startswith("CONNECT 127.0.0.1:")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -237,6 +237,7 @@ WRONG = [
     ('type = "boolean"', "", ["'DIED'", "'type'", "missing"]),
     ('name = "DIED"\n', "", ["[[columns]] number 2", "'name'", "missing"]),
     ('name = "DIED"', 'name = "AGE"', ["'AGE'", "twice"]),
+    ('name = "SEX"', r'name = "SE\u001b[2JX"', [r"'SE\x1b[2JX'", "control characters"]),
     ("max = 100", "max = 16", ["'AGE'", "'max'", "above min"]),
     ("max = 100", "", ["'AGE'", "'max'", "missing"]),
     ("max = 100", 'max = "100"', ["'AGE'", "'max'", "number"]),
