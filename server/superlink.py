@@ -58,6 +58,7 @@ from flwr.supercore.interceptors import (
 )
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClient, ProtobufRequestContext
 from flwr.supercore.retry import RetryInvoker
+from flwr.supercore.routers.runtime.tracing import RuntimeTracingMiddleware
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
@@ -65,6 +66,8 @@ from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid import HttpGrid
 from flwr.superlink.main import create_app
+from flwr.superlink.routers.control import middlewares as control_layers
+from flwr.superlink.routers.fleet.middlewares import FleetEventLogMiddleware
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -80,6 +83,14 @@ FLOWER: Final = "1.41."
 BADGE: Final = "x-silosynth-control"
 """The header that carries what `badge` makes of the secret (L3)."""
 
+_IDLE: Final[frozenset[object]] = frozenset({
+    control_layers.ControlAuthenticationMiddleware, control_layers.ControlEventLogMiddleware,
+    control_layers.ControlLicenseMiddleware, control_layers.ControlSensitiveResponseMiddleware,
+    FleetEventLogMiddleware, RuntimeTracingMiddleware,
+})  # fmt: skip
+"""Layers that do nothing to requests of sites and runs, at a quarter of a millisecond each: two thirds of a request."""
+
+_OFTEN: Final = ("/v1/fleet/", "/v1/runtime/")
 _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 _TIMEOUT_S: Final = 60.0
 _BEAT_S: Final = 10.0  # a task is given up after 30 s without
@@ -127,8 +138,21 @@ def application(database: Path, secret: bytes) -> FastAPI:
         runtime_dependency_install=False,
     )
     app = create_app(config, SuperLinkLifespan)
+    layers = app.user_middleware
+    app.user_middleware = [Middleware(_Seldom, layer=one.cls) if one.cls in _IDLE else one for one in layers]
     app.user_middleware.append(Middleware(_OwnVoice))  # innermost: requests are parsed and signatures checked
     return app
+
+
+class _Seldom:
+    """A layer of Flower's, around all requests but those that it does nothing to."""
+
+    def __init__(self, app: ASGIApp, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        self._bare, self._layered = app, layer(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        bare = scope["type"] == "http" and scope["path"].startswith(_OFTEN)
+        await (self._bare if bare else self._layered)(scope, receive, send)
 
 
 class _OwnVoice:
