@@ -54,13 +54,14 @@ def new_server(authority: Pair, hosts: tuple[str, ...]) -> Pair:
     if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != issuer.public_key():
         raise InvalidInput("ca.key does not belong to ca.pem: put back the pair that `coordinator init` made")
     key = ec.generate_private_key(ec.SECP384R1())
+    names = [alternative(host) for host in hosts]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     certificate = _certificate(subject, issuer.subject, key.public_key(), SERVER_DAYS)
     for extension, critical in (
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(signs=False), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.SubjectAlternativeName([alternative(host) for host in hosts]), False),
+        (x509.SubjectAlternativeName(names), False),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False),
     ):

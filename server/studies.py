@@ -175,9 +175,11 @@ def propose(home: CoordinatorHome, file: Path, names: Sequence[str]) -> tuple[St
     study = resolve(replace(asked, code=code_digest()), _roster(home, names))
     if study.trust is Trust.SECURE_SUM and not study.masked:
         raise InvalidInput("sites without agent keys cannot mask their answers: enrol their requests again")
+    text = write_study(study)
+    fixed = read_study(text, source=str(folder.file))  # what sites will read, checked as they will
     folder.path.mkdir(parents=True, exist_ok=True)
-    write_text(folder.file, write_study(study))
-    return folder, folder.study()
+    write_text(folder.file, text)
+    return folder, fixed
 
 
 def _check(study: Study, file: Path) -> None:
