@@ -47,7 +47,7 @@ def _first(lab: Lab) -> None:
         lab.tell(f"     {line}")
     for name, site in lab.sites.items():
         heard = lab.heard(name)
-        lab.check(*evidence.way_out(name, site.host, lab.wire.seen[name]))
+        lab.check(*evidence.way_out(name, site.host, lab.wire.seen[name]), evidence.no_code(name, heard))
         lab.check(*evidence.accounted(name, heard, site.outbox()))
         lab.check(evidence.no_canary(name, heard, lab.rows.canaries(name, _CANARIES)))
         lab.check(*evidence.books_right(name, site.ledger, lab.digest(FIRST), journal(lab, FIRST)))

@@ -88,10 +88,16 @@ def accounted(site: str, said: Heard, outbox: Sequence[Answer], *, killed: bool 
         f"{whole} bytes under TLS = {found.payload_octets} answers + {found.frame_octets} their headers and receipts + "
         f"{found.session_octets} sessions + {found.framing_octets} HTTP and Flower; {said.on_the_wire} on the wire",
     )
-    code = [path for path in found.framing if "fab" in path]
-    yield Check(f"{site} never asks for code", not code, ", ".join(sorted(found.framing)))
     longest = max(one.longest for one in found.framing.values())
     yield Check(f"no request of {site} has room to hide rows", longest <= LONGEST_FRAMING, f"at most {longest} bytes")
+
+
+def no_code(site: str, said: Heard) -> Check:
+    """No code was asked for, so none that a coordinator ships can run."""
+    paths = sorted({one.path for one in said.spoken})
+    return Check(
+        f"{site} never asks for code", bool(paths) and not any("fab" in path for path in paths), ", ".join(paths)
+    )
 
 
 def framing(found: Account) -> Iterator[str]:
