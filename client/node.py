@@ -148,6 +148,11 @@ class Node:
             bye.start()
             bye.join(_BYE_S)
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._pool.shutdown(wait=False)
+        self._fleet.close()
+
     def _deactivate(self, number: int) -> None:
         with suppress(httpx.HTTPError):  # it may have been given up, or be another's by now
             self._fleet.DeactivateNode(DeactivateNodeRequest(node_id=number))

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import uvicorn
 from cryptography import x509
@@ -72,13 +73,13 @@ class SuperLink:
         app.add_middleware(_Paths, seen=self.paths)
         app.state.enable_supernode_auth = True
         self.state = app.state.linkstate_factory.state()
-        config = uvicorn.Config(
-            app, host="127.0.0.1", port=self.port, ssl_certfile=self.ca, ssl_keyfile=key, log_level="error"
-        )
+        files = {"ssl_certfile": self.ca, "ssl_keyfile": key}
+        config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", ws="none", **files)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive()
             time.sleep(0.02)
 
     @property
@@ -90,6 +91,7 @@ class SuperLink:
         pem = load_ssh_public_key(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return self.state.create_node("", "", pem, 0)
 
+    @contextmanager
     def grid(self, fab_hash="0" * 64):
         """The grid of a new run, which goes on for as long as this serves."""
         run = self.state.create_run("a/b", "1", fab_hash, {}, NOOP_FEDERATION_ID, None, "", TaskType.SERVER_APP)
@@ -100,7 +102,10 @@ class SuperLink:
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run, 1, info.primary_task_id
         grid = HttpGrid(self.address, insecure=False, root_certificates=self.ca.read_bytes(), token=token)
         grid.set_run(info)
-        return grid
+        try:
+            yield grid
+        finally:
+            grid._disconnect()
 
     def _beat(self, task):
         while not self._server.should_exit and self.state.acknowledge_task_heartbeat(task):

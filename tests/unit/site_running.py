@@ -82,13 +82,13 @@ def agent(home, tell=lambda _told: None):
     return Agent(home, Ledger(home.ledger), agent_key(home.agent), tell)
 
 
-def learnt(study, answers, folder: Path, grid=None):
-    """What a coordinator learns from sites, by default in this process: `answers` in the order of the roster."""
-    grid = grid or LocalGrid(
-        client_app(lambda context: answers[int(context.node_config["partition-id"])]), len(answers)
-    )
+def learnt(study, answers, folder: Path, sites=None):
+    """What a coordinator learns from `sites`, by default `answers` in this process, in the order of the roster."""
+    if sites is None:
+        app = client_app(lambda context: answers[int(context.node_config["partition-id"])])
+        sites = GridSites(LocalGrid(app, len(answers)), silent)
     journal = Journal(folder, study, "test")
     try:
-        return run(study, GridSites(grid, silent), journal, 0, silent)
+        return run(study, sites, journal, 0, silent)
     finally:
         journal.close()
