@@ -18,7 +18,7 @@ from silosynth.client.home import SiteConfig, SiteHome, read_site, read_text
 from silosynth.client.installed import code_digest
 from silosynth.client.ledger import books_at
 from silosynth.client.policy import Policy, read_policy
-from silosynth.client.refusal import Refused
+from silosynth.client.refusal import Reason, Refused
 from silosynth.client.where import FileSource
 from silosynth.common.accounting import epsilon
 from silosynth.common.errors import InvalidInput, Tampered
@@ -168,6 +168,8 @@ def _studies(home: SiteHome) -> Iterator[Finding]:
         except Refused as refused:
             why = f" ({refused.__cause__})" if refused.__cause__ else ""
             cure = "read it, and `silosynth site approve` it again; or remove its file"
+            if refused.reason is Reason.OTHER_CODE:
+                cure = "install the version it names, or have it proposed again; if it is over, remove its file"
             yield warn(what, f"{refused.reason}{why}: the agent will not answer it", cure)
         except InvalidInput as error:
             yield fail(what, str(error))
