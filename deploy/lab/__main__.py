@@ -13,7 +13,7 @@ from lab.parties import CommandFailed
 from lab.scene import How
 from lab.services import NotReady
 
-_FULL_STEPS = 240
+_FULL_STEPS = 200
 _FULL_KILLS = 20
 
 

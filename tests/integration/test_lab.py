@@ -26,4 +26,4 @@ def test_two_studies_between_four_hosts_and_all_that_must_hold_of_them(tmp_path)
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_a_study_completes_though_each_process_is_killed_twenty_times(tmp_path):
-    all_hold(How(tmp_path / "lab", steps=(3, 240), kills=20, patience_s=2400.0))
+    all_hold(How(tmp_path / "lab", steps=(3, 200), kills=20, patience_s=2400.0))
