@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -16,12 +17,14 @@ import sys
 import tomllib
 
 import pytest
+import typer
 import yaml
 from deploy_made import DEPLOY, ROOT, ran, tool
 from packaging.requirements import Requirement
 
 from silosynth.client.home import read_site
 from silosynth.client.policy import read_policy
+from silosynth.simulations.cli import app
 
 COMPOSE = [DEPLOY / name for name in ("compose.yaml", "site.compose.yaml", "coordinator.compose.yaml")]
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
@@ -293,3 +296,49 @@ def test_no_registry_and_no_index_is_named():
             assert not re.search(r"docker\.io|ghcr\.io|quay\.io|pypi\.|pytorch\.org|index-url", text, re.IGNORECASE), (
                 path
             )
+
+
+def spoken():
+    """Each command of this software in the runbook's blocks of commands, as words."""
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            for at, word in enumerate(words):
+                if word == "silosynth" and at == 0:
+                    yield words[1:]
+                elif word.endswith("site.sh"):
+                    yield ["site", *words[at + 2 :]]
+                elif words[at - 2 : at] == ["--", "silosynth"]:
+                    yield words[at:]
+                elif word == "coordinator" and at == 0:
+                    yield words
+
+
+def test_what_the_runbook_says_to_type_exists():
+    said = list(spoken())
+    assert len(said) > 15
+    for words in said:
+        command, rest = typer.main.get_command(app), list(words)
+        while hasattr(command, "commands"):
+            assert rest[0] in command.commands, words
+            command = command.commands[rest.pop(0)]
+        options = {option for one in command.params for option in one.opts}
+        assert {word for word in rest if word.startswith("--")} <= options, words
+    assert {("site", "approve"), ("site", "ledger"), ("coordinator", "revoke")} <= {tuple(words[:2]) for words in said}
+
+
+@pytest.mark.parametrize(
+    "path", [*COMPOSE, *(DEPLOY / "systemd").glob("silosynth-[arc]*.service")], ids=lambda one: one.name
+)
+def test_what_is_started_exists(path):
+    if path.suffix == ".service":
+        (start,) = re.findall(r"^ExecStart=\S+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        started = [start.split()]
+    else:
+        group = {"coordinator": "coordinator"}
+        started = [[group.get(role(name), "site"), *one["command"]] for name, one in services(path).items()]
+    for words in started:
+        command = typer.main.get_command(app).commands[words[0]].commands[words[1]]
+        with command.make_context("it", words[2:], resilient_parsing=False) as context:
+            assert context.params["only"] in {"agent", "relay"} if words[0] == "site" else "home" in context.params

@@ -10,6 +10,7 @@ import yaml
 from deploy_made import DEPLOY, ran
 
 CIDR = "203.0.113.20/32"
+SHUT_IN = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def rendered(chart, values):
@@ -45,10 +46,15 @@ CHARTS = {
             "imagePullSecrets": [{"name": "own"}],
         },
     ),
-    "coordinator": ("coordinator", {}),
+    "coordinator": ("coordinator", {"hosts": ["coordinator.example.org"]}),
     "coordinator with all": (
         "coordinator",
-        {"sites": [CIDR], "home": {"existingClaim": "home"}, "service": {"type": "LoadBalancer"}},
+        {
+            "hosts": ["coordinator.example.org", "192.0.2.10"],
+            "sites": [CIDR],
+            "home": {"existingClaim": "home"},
+            "service": {"type": "LoadBalancer"},
+        },
     ),
 }
 
@@ -72,12 +78,9 @@ def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name)
         assert pod["securityContext"]["runAsUser"] > 10000
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         (container,) = pod["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        assert container["resources"]["limits"]["memory"]
+        for one in [container, *pod.get("initContainers", [])]:
+            assert one["securityContext"] == SHUT_IN
+            assert one["resources"]["limits"]["memory"]
         (policy,) = [one for one in policies if one["podSelector"]["matchLabels"] == labels]
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         component = labels["app.kubernetes.io/component"]
@@ -96,11 +99,12 @@ def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name)
             assert policy["ingress"] == policy["egress"] == []
 
 
-def test_a_site_without_the_coordinators_address_is_no_release():
+@pytest.mark.parametrize(("chart", "missing"), [("site", r"coordinator\.cidr"), ("coordinator", "hosts")])
+def test_what_must_be_given_is_asked_for(chart, missing):
     if not shutil.which("helm") and not importlib.util.find_spec("helm_python"):
         pytest.skip("neither helm nor helm-python-sdk is installed")
-    with pytest.raises(AssertionError, match=r"coordinator\.cidr"):
-        rendered("site", {})
+    with pytest.raises(AssertionError, match=missing):
+        rendered(chart, {})
 
 
 @pytest.mark.parametrize("name", CHARTS)
