@@ -125,7 +125,7 @@ def _rooms(planned: Planned, policy: Policy, books: Books, *, paid: bool) -> Ite
     account = books.accounts.get(planned.study)
     cost = FREE if paid else books.charge(planned)
     before = account.spent if account else Price()
-    again = Account(planned, Price()).forgotten if planned.floor is not None else Price()
+    again = (account or Account(planned, Price())).forgotten if planned.floor is not None else Price()
     for kind, spent, caps in (("study", before, policy.study_caps), ("lifetime", books.lifetime, policy.lifetime_caps)):
         for view in View:
             yield _room(f"caps.{kind}.{view}", view, _Step(spent, cost, again), _cap(caps, view), float(planned.delta))
