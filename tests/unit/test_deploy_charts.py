@@ -24,7 +24,8 @@ def rendered(chart, values):
         program = (
             "import json, sys; from helm_python import Chart, lint;"
             "path, values = sys.argv[1], json.loads(sys.argv[2]);"
-            "assert not lint(path, values, strict=True)['errors'];"
+            "errors = lint(path, values, strict=True)['errors'];"
+            "assert not errors, errors;"
             "print(json.dumps(list(Chart.load(path).render(values, name='demo').values())))"
         )
         texts = json.loads(ran(sys.executable, "-c", program, path, json.dumps(values)))
@@ -101,10 +102,13 @@ def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name)
 
 @pytest.mark.parametrize(("chart", "missing"), [("site", r"coordinator\.cidr"), ("coordinator", "hosts")])
 def test_what_must_be_given_is_asked_for(chart, missing):
-    if not shutil.which("helm") and not importlib.util.find_spec("helm_python"):
-        pytest.skip("neither helm nor helm-python-sdk is installed")
     with pytest.raises(AssertionError, match=missing):
         rendered(chart, {})
+
+
+def test_a_misspelt_value_is_no_release():
+    with pytest.raises(AssertionError, match="additional"):
+        rendered("site", {"coordinator": {"cidr": CIDR, "prt": 8443}})
 
 
 @pytest.mark.parametrize("name", CHARTS)
