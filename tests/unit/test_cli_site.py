@@ -171,6 +171,25 @@ def test_rows_that_are_not_there(run, home, study):
     refused(run("check", "study.toml", "--home", "a"), 2, "rows.csv", "cannot be opened")
 
 
+@pytest.mark.parametrize("file", ["rows.csv", "site.toml", "study.toml"])
+def test_files_that_cannot_be_read(run, home, study, monkeypatch, file):
+    opened = io.open
+
+    def locked(path, *how, **more):  # root may read everything
+        if str(path).endswith(file):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr("io.open", locked)
+    refused(
+        run("check", "study.toml", "--home", "a"),
+        2,
+        file,
+        "Permission denied",
+        "permissions" if "rows" in file else "mode",
+    )
+
+
 def test_approve_reads_aloud_and_asks(run, home, study):
     code, out, err = run("approve", "study.toml", "--home", "a", said=f"{study.digest[:8]}\n")
     assert code == 0
