@@ -2,7 +2,7 @@
 
 import random  # noqa: TID251  # moments to disturb at, no noise
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -21,9 +21,8 @@ _GO_ON_S: Final = 120.0
 
 _FAULTS: Final = {
     "blackhole": Link(blackhole=True),
-    "reset": Link(reset=True),
-    "latency": Link(delay_s=0.1, jitter_s=0.03),
-    "loss": Link(delay_s=0.01, loss=0.05),
+    "resets": Link(reset=True),
+    "latency and loss": Link(delay_s=0.1, jitter_s=0.03, loss=0.05),
 }
 
 
@@ -94,13 +93,12 @@ def disturbed(lab: Lab, name: str) -> None:
 
 
 def _blows(lab: Lab, run: Launched, chance: random.Random) -> Iterator[Blow]:
-    """Each fault of a link once; agents, relays and the coordinator are killed `kills` times each."""
+    """All links at once, each in another way; a cut cable; agents, relays and the coordinator killed equally often."""
     names = list(lab.sites)
-    for fault, link in _FAULTS.items():
-        name = chance.choice(names)
-        yield Blow(f"{fault} at {name}", partial(_fail, lab, name, link))
-    name = chance.choice(names)
-    yield Blow(f"cable of {name} cut", partial(_cut, lab, name))
+    chance.shuffle(names)
+    told = ", ".join(f"{fault} at {name}" for fault, name in zip(_FAULTS, names, strict=True))
+    yield Blow(told, partial(_fail, lab, dict(zip(names, _FAULTS.values(), strict=True))))
+    yield Blow(f"cable of {names[0]} cut", partial(_cut, lab, names[0]))
     for _ in range(lab.how.kills):
         for part in ("agent", "relay"):
             name = chance.choice(names)
@@ -110,8 +108,8 @@ def _blows(lab: Lab, run: Launched, chance: random.Random) -> Iterator[Blow]:
         yield Blow("kill -9 of the study's own process", run.kill)
 
 
-def _fail(lab: Lab, name: str, link: Link) -> None:
-    lab.wire.links[name] = replace(link)
+def _fail(lab: Lab, links: Mapping[str, Link]) -> None:
+    lab.wire.links.update({name: replace(link) for name, link in links.items()})
     time.sleep(_LONG_S)
     lab.wire.heal()
 

@@ -56,7 +56,7 @@ class How:
     """How much of it. `steps`: gradients of the first and the second study; `kills`: of each kind of process."""
 
     out: Path
-    steps: tuple[int, int] = (3, 12)
+    steps: tuple[int, int] = (3, 8)
     kills: int = 1
     seed: int = 1
     patience_s: float = 240.0
