@@ -57,6 +57,8 @@ log = logging.getLogger(__name__)
 _MODE: Final = 0o660
 _CALLS: Final = 4
 """Calls at once. One relay makes one; each may hold two frames in memory."""
+_STUDIES: Final = 8
+"""Studies whose rows are in memory at once."""
 _AGAIN_S: Final = 5.0
 """How long a study that could not be taken up is refused without trying again."""
 _GRACE_S: Final = 1.0
@@ -139,6 +141,8 @@ class Agent:
         if held and held.stamp == stamp and (held.until is None or time.monotonic() < held.until):
             return held.site
         self._held.pop(study, None)  # the rows of before, if any
+        while len(self._held) >= _STUDIES:
+            self._held.pop(next(iter(self._held), ""), None)  # the one that was taken up first; it can be again
         held = self._taken_up(study, stamp)
         self._held[study] = held
         return held.site

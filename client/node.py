@@ -21,8 +21,9 @@ Flower fails there, and not between institutions.
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -159,12 +160,11 @@ class Node:
 
     def _join(self) -> None:
         """Be the node that this one was before, with what it has in hand; or else a node that has just come (N3)."""
-        if self._node is None and self._number_file.exists():
-            before = NodeNumber(node_id=int(self._number_file.read_text(encoding="ascii")))
+        if self._node is None and (before := self._number_before()) is not None:
             if self._in_hand.exists():
-                self._node = before
+                self._node = NodeNumber(node_id=before)
             else:  # or what was on its way to the one before would be waited for
-                self._deactivate(before.node_id)
+                self._deactivate(before)
         if self._node is not None:
             try:
                 self._send_beat(self._node)
@@ -176,8 +176,16 @@ class Node:
                 return
         asked = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
         number = self._fleet.ActivateNode(asked).node_id
-        write_whole(self._number_file, str(number).encode("ascii"))
         self._node = NodeNumber(node_id=number)
+        with _if_there_is_room():
+            write_whole(self._number_file, str(number).encode("ascii"))
+
+    def _number_before(self) -> int | None:
+        """The number of the node that was here before, if one was."""
+        try:
+            return int(self._number_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
 
     def _beat(self, stop: threading.Event) -> None:
         pause = _BEAT_S
@@ -195,23 +203,24 @@ class Node:
     def _attend(self, app: ClientApp, stop: threading.Event) -> None:
         if self._in_hand.exists():
             self._tell(Told(Event.RESUMED))
-            self._finish(app)
+            self._finish(app, self._in_hand.read_bytes())
         idle_since = time.monotonic()
         while not stop.is_set():
             pulled = self._fleet.PullMessages(PullMessagesRequest(node=self._node))
             if pulled.messages_list:
-                _keep(self._in_hand, pulled.SerializeToString())  # N2
-                self._finish(app)
+                named = pulled.SerializeToString()
+                with _if_there_is_room():
+                    _keep(self._in_hand, named)  # N2
+                self._finish(app, named)
                 idle_since = time.monotonic()
             else:
                 stop.wait(pause_s(time.monotonic() - idle_since))
 
-    def _finish(self, app: ClientApp) -> None:
+    def _finish(self, app: ClientApp, named: bytes) -> None:
         """Answer the message in hand. Raises HTTPError, and then it stays in hand, where the connection is at fault."""
         self._tries += 1
         try:
-            pulled = PullMessagesResponse.FromString(self._in_hand.read_bytes())
-            message = self._fetched(pulled)
+            message = self._fetched(PullMessagesResponse.FromString(named))
             self._push(_answered(app, message), message.metadata.run_id)
             self._confirm(message)
         except httpx.HTTPError as error:
@@ -282,6 +291,15 @@ def _answered(app: ClientApp, message: Message) -> Message:
     except Exception:
         log.exception("no route takes this message")
         return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=""), reply_to=message)
+
+
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    """With a full disk a node works on; only should it be killed, then, something is asked again."""
+    try:
+        yield
+    except OSError:
+        log.exception("what should outlive this process could not be written")
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -31,7 +31,7 @@ from silosynth.client.home import SiteHome, read_site
 from silosynth.client.link import METHODS, SERVICE, options, target
 from silosynth.client.node import Node, connect
 from silosynth.client.process import alone, main
-from silosynth.common.errors import InvalidInput
+from silosynth.common.errors import InvalidInput, NotPossible
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ def serve(home: SiteHome, tell: Tell, stop: threading.Event) -> None:
         work.add_done_callback(lambda _work: stop.set())
         stop.wait()
         node.leave()
+        if work.done() and isinstance(work.exception(), SystemExit):  # so ends Flower's own check of versions
+            raise NotPossible("the coordinator runs another version of Flower: install the one that goes with its own")
         if work.done():
             work.result()
 

@@ -72,6 +72,21 @@ class Echo:
     session_frame = answer_frame
 
 
+def bundle(home):
+    """An app that takes all it finds as soon as it is imported."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as whole:
+        whole.writestr("pyproject.toml", PROJECT)
+        whole.writestr("silosynth/evil.py", HOSTILE.format(home=str(home)))
+    return data.getvalue()
+
+
+def shipped(superlink, home):
+    """The digest of such an app, in the coordinator's hands."""
+    evil = bundle(home)
+    return superlink.state.store_fab(Fab(hashlib.sha256(evil).hexdigest(), evil, {}))
+
+
 @contextmanager
 def node_of(superlink, folder, *, enrolled=True, ca=None):
     """A node at work, whose key may be enrolled: its number, and what it tells."""
@@ -108,7 +123,8 @@ def said(grid, number, frame, route="query"):
 
 
 def test_frames_of_many_pieces_and_none(superlink, tmp_path):
-    with superlink.grid() as grid:
+    """In a run whose app would take all it finds: it is not even fetched."""
+    with superlink.grid(shipped(superlink, tmp_path)) as grid:
         with node_of(superlink, tmp_path / "node") as (number, told):
             until(lambda: number in grid.get_node_ids())
             for frame in (b"", b"abc", os.urandom(9 << 20)):
@@ -117,6 +133,8 @@ def test_frames_of_many_pieces_and_none(superlink, tmp_path):
             assert said(grid, number, b"a row?", "evaluate") == b""
         until(lambda: number not in grid.get_node_ids())
     assert [one.event for one in told] == [Event.CONNECTED]
+    assert "/v1/fleet/get-fab" not in superlink.paths
+    assert not (tmp_path / "CAUGHT").exists()
 
 
 @pytest.mark.parametrize("case", ["another authority", "not enrolled"])
@@ -126,15 +144,6 @@ def test_whom_to_ask_when_there_is_no_connection(case, superlink, tmp_path):
         until(lambda: told)
     expected = Trouble.CERTIFICATE if ca else Trouble.NOT_ADMITTED
     assert [(one.event, one.reason) for one in told] == [(Event.DISCONNECTED, expected)]
-
-
-def bundle(home):
-    """An app that takes all it finds as soon as it is imported."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as whole:
-        whole.writestr("pyproject.toml", PROJECT)
-        whole.writestr("silosynth/evil.py", HOSTILE.format(home=str(home)))
-    return data.getvalue()
 
 
 def test_the_hostile_bundle_works_where_it_is_run(tmp_path):
@@ -180,8 +189,6 @@ def test_a_whole_study_of_three_sites_that_are_killed_by_a_coordinator_that_ship
     """Agents and relays are killed at work: the study completes, ledgers are right, and no bundle was even fetched."""
     host, port = superlink.address.split(":")
     made = site_running.sites(tmp_path, steps=8, address=Address(host, int(port)))
-    evil = bundle(tmp_path)
-    digest = superlink.state.store_fab(Fab(hashlib.sha256(evil).hexdigest(), evil, {}))
     numbers, running = [], []
     for home in made.homes.values():
         home.ca.write_bytes(superlink.ca.read_bytes())
@@ -190,7 +197,7 @@ def test_a_whole_study_of_three_sites_that_are_killed_by_a_coordinator_that_ship
     with ExitStack() as stack:
         for site in running:
             stack.callback(site.end)
-        grid = stack.enter_context(superlink.grid(digest))
+        grid = stack.enter_context(superlink.grid(shipped(superlink, tmp_path)))
         until(lambda: set(numbers) <= set(grid.get_node_ids()), 120)
         done = threading.Event()
 

@@ -1,6 +1,7 @@
 """The agent answers what was approved for as long as it is; what it serves; and how it dies."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,16 @@ def test_it_waits_for_the_approval_and_ends_with_it(made):
     home.study(study).unlink()
     assert refusal(agent, study) == Reason.UNKNOWN_STUDY
     assert study not in agent._held  # nor are its rows kept
+
+
+def test_rows_of_many_studies_are_not_all_kept(made, monkeypatch):
+    monkeypatch.setattr(agent_module, "_STUDIES", 2)
+    agent, home = site_running.agent(made.homes["North"]), made.homes["North"]
+    for number in range(5):
+        home.study(f"{number:064x}").write_text("name = 1")
+        refusal(agent, f"{number:064x}")
+        assert len(agent._held) <= 2
+    assert refusal(agent, made.study.digest) == Reason.NO_SESSION
 
 
 def test_a_session_is_refused_alike(tmp_path):
@@ -210,8 +221,8 @@ def test_a_home_with_too_long_a_path(tmp_path):
 class Process:
     """An agent in a process of its own; `ready` waits until it serves."""
 
-    def __init__(self, home, *more):
-        command = [sys.executable, "-m", "silosynth.client.agent", str(home.path), "--json", *more]
+    def __init__(self, home, *before):
+        command = [*before, sys.executable, "-m", "silosynth.client.agent", str(home.path), "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
 
     def ready(self):
@@ -226,6 +237,13 @@ class Process:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+
+
+def without_network():
+    """What takes the network away from the command that follows, where the system allows it."""
+    offline = ("unshare", "-rn")
+    allowed = shutil.which("unshare") and subprocess.run([*offline, "true"], capture_output=True, check=False)
+    return offline if allowed and allowed.returncode == 0 else ()
 
 
 def sockets(pid):
@@ -248,8 +266,9 @@ def test_a_process_it_dies_at_any_moment_and_comes_back(made, tmp_path):
     home = made.homes["North"]
     others = [site_running.agent(made.homes[name]) for name in ("South", "West")]
     proxy = AgentProxy(home.socket, lambda _told: None)
-    with Process(home) as first:
+    with Process(home, *without_network()) as first:
         first.ready()
+        assert proxy.name == "North"
         count, kinds = sockets(first.process.pid)
         assert count == kinds["unix"] > 0  # and no other
         first.process.send_signal(signal.SIGKILL)

@@ -301,6 +301,19 @@ def test_a_message_that_fails_again_and_again_is_given_up(tmp_path):
     assert fleet.calls.count("PushMessages") == node_module._TRIES + 1
 
 
+def test_a_full_disk_stops_nothing(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(node_module, "_keep", full)
+    monkeypatch.setattr(node_module, "write_whole", full)
+    (tmp_path / "node.id").write_text("not a number")
+    fleet = Fleet()
+    fleet.put(b"abc")
+    with Running(fleet, tmp_path) as running:
+        running.until(lambda: fleet.frames() == [b"cba"])
+
+
 @pytest.mark.parametrize(
     ("error", "trouble"),
     [
