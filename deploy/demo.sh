@@ -21,7 +21,7 @@ compose() {
 typed() {
     program=$1 && shift
     "$engine" run --rm --network none --read-only --tmpfs /tmp --user 0:0 --volume "$DEMO:/demo" \
-        --volume "$here/demo:/given:ro" --volume "$here/own.sh:/own.sh:ro" --entrypoint "$program" \
+        --volume "$here/demo:/given:ro" --entrypoint "$program" \
         "${SILOSYNTH_CLIENT:-silosynth-client}" "$@"
 }
 
@@ -51,7 +51,7 @@ for site in $sites; do
     typed cp /given/policy.toml "/demo/$site/policy.toml"
     typed silosynth site approve /demo/coordinator/studies/demo/study.toml --home "/demo/$site" --yes "$digest" \
         > "$DEMO/$site.read.txt"
-    typed sh /own.sh "/demo/$site"
+    typed sh /opt/silosynth/own.sh "/demo/$site"
 done
 cat "$DEMO/north.read.txt"
 typed chown -R 10003:10000 /demo/coordinator

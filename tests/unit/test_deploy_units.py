@@ -55,3 +55,21 @@ def test_systemd_reads_the_units_and_finds_little_exposed(tmp_path):
     for path in made:
         if path.suffix == ".service":
             ran(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", path)  # of 100
+
+
+def test_the_users_of_the_units_are_made(tmp_path):
+    (tmp_path / "etc").mkdir()
+    done = subprocess.run(
+        [tool("systemd-sysusers"), f"--root={tmp_path}", DEPLOY / "systemd" / "silosynth.sysusers"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "not a valid" not in done.stderr
+    made = (tmp_path / "etc" / "passwd").read_text(encoding="utf-8")
+    for path in UNITS:
+        for user in unit(path).get("User", []):
+            assert f"\n{user}:" in f"\n{made}"
+    assert "silosynth-agent,silosynth-relay" in (tmp_path / "etc" / "group").read_text(encoding="utf-8")
