@@ -25,7 +25,6 @@ from silosynth.server.home import CoordinatorHome, Settings, enrolled, held, rea
 from silosynth.server.installed import code_digest
 from silosynth.server.journal import Journal
 from silosynth.server.nodes import Keys
-from silosynth.server.product import Product, publish
 from silosynth.server.sites import GridSites
 from silosynth.server.studies import State, Status, StudyFolder, Teller
 from silosynth.server.superlink import Access, Control, Line
@@ -129,6 +128,8 @@ class Launch:
                 raise
             finally:
                 line.finish(well=well)
+        from silosynth.server.product import Product, publish  # noqa: PLC0415  # tables: seconds that sites need not wait
+
         seconds = time.monotonic() - began if fresh else sum(entry.seconds for entry in journal.entries)
         product = Product(study, learnt, journal.entries, journal.asked, Noise.SYSTEM, seconds, None)
         publish(self.folder.path, product, seed, progress)

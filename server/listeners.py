@@ -38,7 +38,7 @@ _PATHS: Final = frozenset(
 )  # fmt: skip
 _HEALTH: Final = b"/health"
 _BODY_S: Final = 60.0
-_STOP_S: Final = 1
+_STOP_S: Final = 5
 _MOST_CONNECTIONS: Final = 512
 
 

@@ -7,9 +7,11 @@ It can be killed at any point: nodes, runs and messages are in its database, and
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+
+from fastapi import FastAPI
 
 from silosynth.common.errors import InvalidInput
 from silosynth.server import superlink
@@ -37,12 +39,28 @@ def serve(home: CoordinatorHome, settings: Settings, ready: Callable[[], None]) 
         app = superlink.application(home.database, secret)
         superlink.reconcile(app, node_keys(enrolled(home)))
         with (
+            _metrics(home, settings, app),
             closing(bound(settings.listen, settings.port)) as public,
             closing(bound("127.0.0.1", settings.loopback_port)) as loopback,
         ):
             doors = Doors(public, loopback, home.server_key, home.server)
             inner = LoopbackDoor(app, superlink.BADGE, superlink.badge(secret))
             doors.serve(PublicDoor(app), inner, ready)
+
+
+@contextmanager
+def _metrics(home: CoordinatorHome, settings: Settings, app: FastAPI) -> Iterator[None]:
+    """Figures for a monitoring system, where it is set up."""
+    if settings.metrics_port is None:
+        yield
+        return
+    from silosynth.server import metrics  # noqa: PLC0415  # reads studies, which takes NumPy and more
+
+    end = metrics.serve(home, settings.metrics_port, lambda: superlink.online(app))
+    try:
+        yield
+    finally:
+        end()
 
 
 def _tidy(home: CoordinatorHome) -> None:
