@@ -5,7 +5,7 @@
 # served; tell uv by its environment variables, which this script passes on. Nothing of them is written to the file.
 set -eu
 cd "$(dirname "$0")/.."
-uv pip compile pyproject.toml --extra sql --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+uv pip compile pyproject.toml --extra coordinator --extra sql --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
     --only-binary :all: --generate-hashes --no-header --no-annotate --quiet "$@" --output-file deploy/requirements.txt
 if ! grep -q '^torch==.*+cpu ' deploy/requirements.txt; then
     echo "deploy/requirements.txt: torch is not its CPU build, and carries gigabytes of CUDA; see the top of $0" >&2

@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 
 from silosynth.client.home import read_site
 from silosynth.client.policy import read_policy
+from silosynth.server.studies import State
 from silosynth.simulations.cli import app
 
 COMPOSE = [DEPLOY / name for name in ("compose.yaml", "site.compose.yaml", "coordinator.compose.yaml")]
@@ -342,3 +343,13 @@ def test_what_is_started_exists(path):
         command = typer.main.get_command(app).commands[words[0]].commands[words[1]]
         with command.make_context("it", words[2:], resilient_parsing=False) as context:
             assert context.params["only"] in {"agent", "relay"} if words[0] == "site" else "home" in context.params
+
+
+def test_alerts_ask_for_figures_and_states_that_there_are():
+    rules = yaml.safe_load((DEPLOY / "prometheus.rules.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    served = (ROOT / "server" / "metrics.py").read_text(encoding="utf-8")
+    for rule in rules:
+        for figure in re.findall(r"silosynth_\w+", rule["expr"]):
+            assert f'"{figure}"' in served
+        for states in re.findall(r'state=~?"([\w|]+)"', rule["expr"]):
+            assert set(states.split("|")) <= set(State)
