@@ -247,15 +247,19 @@ def without_network():
 
 
 def sockets(pid):
-    """Kinds of the open sockets of a process: the files of the kernel that list them."""
-    inodes = set()
-    for name in Path(f"/proc/{pid}/fd").iterdir():
-        link = str(name.readlink())
-        if link.startswith("socket:["):
-            inodes.add(link[8:-1])
-    found = {}
-    for kind in ("unix", "tcp", "tcp6", "udp", "udp6"):
-        found[kind] = len(inodes & set(Path(f"/proc/{pid}/net/{kind}").read_text().split()))
+    """How many sockets a process has open, and how many of them are of each kind.
+
+    A Unix socket that was accepted belongs to the network namespace of whoever connected, so both lists count.
+    """
+    links = {str(name.readlink()) for name in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    lists = {
+        kind: [f"/proc/{one}/net/{kind}" for one in (pid, "self")] for kind in ("unix", "tcp", "tcp6", "udp", "udp6")
+    }
+    found = {
+        kind: len(inodes & {word for path in paths for word in Path(path).read_text().split()})
+        for kind, paths in lists.items()
+    }
     return len(inodes), found
 
 
