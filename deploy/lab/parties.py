@@ -15,7 +15,7 @@ from typing import Any, Final
 from lab.accounts import Answer
 from lab.database import QUERY
 from lab.hosts import Host
-from lab.services import NotReady, Service, children, until
+from lab.services import NotReady, Service, children, said, until
 from silosynth.common.study_file import read_study
 
 CLI: Final = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
@@ -90,12 +90,8 @@ class Coordinator:
         command: list[str | Path] = [*CLI, "coordinator", "run", "--home", self.home]
         with Service(self.host, command, log, env) as service:
             self.service = service
-            self.wait()
+            until(lambda: "ready for sites" in said(log), "the coordinator did not begin to listen", _READY_S)
             yield service
-
-    def wait(self) -> None:
-        """Until it listens."""
-        until(self._listens, f"the coordinator did not listen on port {self.port}", _READY_S)
 
     def propose(self, study: Path, name: str, sites: Sequence[str]) -> Path:
         """The resolved study, which goes to the sites' officers."""
@@ -139,10 +135,6 @@ class Coordinator:
         """End its service as a crash would, with all that it started."""
         if self.service is not None:
             self.service.kill()
-
-    def _listens(self) -> bool:
-        program = f"import socket; socket.create_connection(('{self.host.address}', {self.port}), 1).close()"
-        return self.host.run([sys.executable, "-S", "-c", program]).returncode == 0
 
 
 @dataclass
