@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 
 import pytest
 import typer
@@ -163,6 +164,9 @@ def test_the_image_is_made_without_network_and_does_not_run_as_root():
     copied = {rest.split()[0] for word, rest in found["build"] if word == "COPY"}
     folders = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
     assert set(folders.values()) <= copied
+    seen = (DEPLOY / "Containerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    given = [one for word, rest in found["build"] if word == "COPY" for one in rest.split()[:-1]]
+    assert [one for one in given if not any(fnmatch(one, kept[1:]) for kept in seen if kept.startswith("!"))] == []
 
 
 def test_hadolint_has_nothing_to_say():
