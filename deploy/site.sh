@@ -11,7 +11,7 @@ terminal=-i
 
 in_container() {
     "$engine" run --rm $terminal --network "${NETWORK:-none}" --read-only --tmpfs /tmp --user 0:0 --cap-drop ALL \
-        --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER --security-opt no-new-privileges \
+        --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER --cap-add FSETID --security-opt no-new-privileges \
         --volume "$home:/site" ${ROWS:+--volume "$ROWS:/rows:ro"} ${OFFICER:+--volume "$OFFICER:/officer:ro"} "$@"
 }
 code=0
