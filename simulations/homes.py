@@ -18,7 +18,7 @@ import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 
-from silosynth.client.books import Account, Price, price
+from silosynth.client.books import FREE, Account, Price, price
 from silosynth.client.entries import Ended, Planned, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.keys import agent_key, public_key
@@ -119,23 +119,26 @@ class Homes:
             policy = just_this(self.study)
             if self.noise is Noise.SYSTEM:
                 write_text(path, write_policy(policy))
-        records = [entry.record for entry in (ledger.entries() if self.study.masked else ())]
-        own = [one for one in records if isinstance(one, Sessioned | Ended) and one.study == self.study.digest]
-        lost = sum(1 if isinstance(one, Sessioned) else -(not one.lost) for one in own)  # or may be, by now
+        room = self._room_for_restarts(ledger)
         return replace(
             policy,
-            study_caps=self._raised(policy.study_caps, lost),
-            lifetime_caps=self._raised(policy.lifetime_caps, lost),
+            study_caps=_raised(policy.study_caps, room),
+            lifetime_caps=_raised(policy.lifetime_caps, room),
             allow_no_privacy=self.noise is not Noise.SYSTEM,
             allow_unreviewed=True,
             allow_plain_sums=not self.study.masked,
         )
 
-    def _raised(self, caps: Caps, lost: int) -> Caps:
-        """Caps that leave room for so many lost sessions of this study and new attempts, for nothing else."""
+    def _room_for_restarts(self, ledger: Ledger) -> Price:
+        """What earlier sessions of this study may have cost besides its plan, or its going on may, and nothing else."""
+        if not self.study.masked:
+            return FREE
+        records = [entry.record for entry in ledger.entries()]
+        sessions = sum(isinstance(one, Sessioned) and one.study == self.study.digest for one in records)
+        ended = sum(isinstance(one, Ended) and one.study == self.study.digest and not one.lost for one in records)
         planned = Planned.of(self.study, private=True)
-        cost = price(planned.event()) + price(planned.event()) + Account(planned, Price()).retried
-        return Caps(_more(caps.aggregate, lost * cost.aggregate), _more(caps.local, lost * cost.local))
+        retried, whole = Account(planned, Price()).retried, price(planned.event())
+        return sum([retried] * sessions + [retried + whole] * (sessions - ended), FREE)
 
     def _source(self, name: str) -> NoiseSource:
         match self.noise:
@@ -182,6 +185,10 @@ def _signer(home: Path, noise: Noise, seed: int) -> Ed25519PrivateKey:
     if noise is Noise.SYSTEM:
         return agent_key(_made(home))
     return Ed25519PrivateKey.from_private_bytes(sha256(f"silosynth/agent\n{seed}\n{home.name}".encode()).digest())
+
+
+def _raised(caps: Caps, room: Price) -> Caps:
+    return Caps(_more(caps.aggregate, room.aggregate), _more(caps.local, room.local))
 
 
 def _more(cap: Cap | None, mu_squared: Fraction) -> Cap | None:
