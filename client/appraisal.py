@@ -125,7 +125,8 @@ def _rooms(planned: Planned, policy: Policy, books: Books, *, paid: bool) -> Ite
     account = books.accounts.get(planned.study)
     cost = FREE if paid else books.charge(planned)
     before = account.spent if account else Price()
-    again = (account or Account(planned, Price())).forgotten if planned.floor is not None else Price()
+    page = account or Account(planned, Price())
+    again = page.retried + page.unreserved if planned.floor is not None else Price()
     for kind, spent, caps in (("study", before, policy.study_caps), ("lifetime", books.lifetime, policy.lifetime_caps)):
         for view in View:
             yield _room(f"caps.{kind}.{view}", view, _Step(spent, cost, again), _cap(caps, view), float(planned.delta))
@@ -133,7 +134,7 @@ def _rooms(planned: Planned, policy: Policy, books: Books, *, paid: bool) -> Ite
 
 @dataclass(frozen=True)
 class _Step:
-    """What was spent, what the study adds, and what each restart of the agent adds."""
+    """What was spent, what the study adds, and what each kill of the agent adds."""
 
     before: Price
     cost: Price

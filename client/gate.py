@@ -144,8 +144,8 @@ class Gate:
         if not 0 < claim.size <= LIMITS.vector_values:
             raise Refused(Reason.BAD_TASK)
         pad = self._pad(approved, request, claim.size)
-        context, session = request.context, pad.context.hex() if pad else ""
-        wanted = Reserved(request.study, request.release, request.attempt, context.hex(), claim.event, session)
+        context, session = request.context, (pad.context.hex(), pad.session) if pad else ("", 0)
+        wanted = Reserved(request.study, request.release, request.attempt, context.hex(), claim.event, *session)
         self._ledger.reserve(wanted, self._policy.check_price)  # G3
         noise = self._noise.under(pad.noise_key) if pad else self._noise
         permit = Permit(request, claim, self._mechanism(asked, approved.member, context, noise), pad)
@@ -187,6 +187,11 @@ class Gate:
         except Exception:
             log.exception("a refusal could not be recorded")
         return Sealed(_KEY, refusal=said, receipt=receipt)
+
+    def close(self) -> None:
+        """End all sessions of secure sums, because this process ends: nobody has to pay for them as lost."""
+        if self._sessions is not None:
+            self._sessions.close()
 
     def _keyed(self) -> Sessions:
         if self._sessions is None:

@@ -5,7 +5,9 @@ coordinator learns a word from a closed list.
 """
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import numpy as np
@@ -56,6 +58,7 @@ class Site:
         self._load = load
         self._admit = admit
         self._studies: dict[str, tuple[Study, Units]] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def approve(self, study: Study) -> None:
         """Take part in a study: pay for its whole plan, freeze its rows. Raises Refused, to the person who asked."""
@@ -72,20 +75,26 @@ class Site:
             raise Refused(Reason.CAPACITY)
         self._gate.approve(study, member)
         self._studies[study.digest] = (study, units)
+        self._turns.setdefault(study.digest, threading.Lock())
+
+    def close(self) -> None:
+        """Take part in nothing any more, in order: killed instead, a site pays again for what is left."""
+        self._gate.close()
 
     def answer(self, request: Request) -> Sealed:
         """One task in, one Sealed out. Never raises."""
         try:
             self._admit(request.study)
-            if sealed := self._gate.recall(request):  # asked before: the same bytes
-                return sealed
-            study, units = self._approved(request.study)
-            half = ENGINES[study.engine](among(study, request))  # closed registry
-            task = CODECS[study.engine].put_together(study, request.parts)
-            claim = half.claim(task)  # the price, before any row is read
-            permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
-            noised = half.answer(task, units, permit.mechanism)
-            return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
+            with self._turn(request.study):  # whoever asks twice at once waits for what is said first
+                if sealed := self._gate.recall(request):  # asked before: the same bytes
+                    return sealed
+                study, units = self._approved(request.study)
+                half = ENGINES[study.engine](among(study, request))  # closed registry
+                task = CODECS[study.engine].put_together(study, request.parts)
+                claim = half.claim(task)  # the price, before any row is read
+                permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
+                noised = half.answer(task, units, permit.mechanism)
+                return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
         except Refused as refused:
             return self._refuse(request, refused.reason)
         except MalformedFrame:
@@ -116,7 +125,8 @@ class Site:
         try:
             request = decode_session_request(frame)
             self._admit(request.study)
-            said = self._gate.session(request)
+            with self._turn(request.study):
+                said = self._gate.session(request)
         except Refused as refused:
             reason = refused.reason
         except MalformedFrame:
@@ -131,6 +141,9 @@ class Site:
             self._gate.refuse(request.study, reason)
         about = (request.study, request.phase, request.nonce)
         return encode_session_reply(SessionReply(*about, said, None if said is not None else str(reason)))
+
+    def _turn(self, digest: str) -> AbstractContextManager[object]:
+        return self._turns.get(digest, nullcontext())
 
     def _approved(self, digest: str) -> tuple[Study, Units]:
         if digest not in self._studies:

@@ -54,7 +54,8 @@ _KEYS = (
 _RETRIES = (
     "- This price if sites drop out or are restarted: a sum that a site did not answer is asked again, at most "
     "{attempts} times in all, of at least {threshold} sites, and each time it costs its price again. A site that is "
-    "restarted pays for all that is left of the study once more, because it cannot prove to itself what it answered."
+    "stopped in order pays nothing for it; one that was killed pays for all that is left of the study once more, and "
+    "for {retries} sums asked again, because it cannot prove to itself what it answered."
 )
 _MASKED = (
     "Each site adds masks to its answer before it leaves, which cancel in the sum over all sites that were asked, and "
@@ -231,4 +232,9 @@ def _limits(study: Study) -> tuple[str, ...]:
         return (*([_NOT_MASKED] if study.roster else []), more, *_NOT_PROMISED)
     members = secagg_study.roster(study)
     keys = _KEYS.format(fingerprint=members.fingerprint)
-    return (keys, more, _RETRIES.format(attempts=study.attempts, threshold=members.threshold), *_NOT_PROMISED)
+    return (
+        keys,
+        more,
+        _RETRIES.format(attempts=study.attempts, threshold=members.threshold, retries=members.retries),
+        *_NOT_PROMISED,
+    )

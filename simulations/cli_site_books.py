@@ -44,13 +44,13 @@ def left(folder: Folder = None, home: Home = None, site: Name = None, as_json: A
 
 
 _BARRED = """\
-This ledger is barred since entry {seq}: another member of study {study} has seen entries of it that are not in it.
+This ledger is barred since entry {seq}: others in study {study} have seen entries of it that are not in it.
 One of two things is true:
   1. This file was put back from an older copy, or the machine was. Then what the site spent since is not in it, and to
      go on would spend it twice. Put the newest copy of agent/ledger.sqlite back instead; it is not barred. Do not go
      on here.
-  2. The other member ({witness}) is wrong: its own file was damaged, or it lies to stop the study.
-Go on here only after somebody has made sure that there is no newer copy, and has asked that institution.
+  2. They ({witness}) are wrong: their own files were damaged, or they lie to stop the study.
+Go on here only after somebody has made sure that there is no newer copy, and has asked those institutions.
 Freeing adds an entry to the ledger, for ever, and forgets nothing. Who decided, and why, is kept on this terminal
 alone: write it into your own records."""
 
@@ -75,7 +75,7 @@ def unlock(
     if not isinstance(barred, Barred):
         print("this ledger is not barred; nothing was changed")
         return
-    witness = f"number {barred.witness + 1} of its roster" if barred.witness >= 0 else "not known which"
+    witness = ", ".join(f"agent key {key[:16]}" for key, _, _ in barred.seen)
     print(_BARRED.format(seq=marks[-1].seq, study=barred.study, witness=witness), file=sys.stderr)
     if yes and not (who and why):
         raise InvalidInput("--yes needs --who and --why: somebody has to answer for it")

@@ -146,5 +146,8 @@ def _train(
         progress("ray", 0, 0)
         with TemporaryDirectory() as private:  # to this user; gone when the study is
             write_units(Path(private), cohort.units)
-            flower.run(server, client_app(Resident(homes, Path(private))), len(sites), stop)
+            try:
+                flower.run(server, client_app(Resident(homes, Path(private))), len(sites), stop)
+            finally:
+                homes.end_sessions(Path(private))
     return delivered[0]

@@ -81,8 +81,7 @@ class Roster:
 
     @property
     def retries(self) -> int:
-        """Most rounds of one session that ask again: each leaves out at least one member, but for one that asks
-        again what the session before was asked."""
+        """Most rounds of a session that ask again: each leaves out a member, but for what the one before was asked."""
         return len(self) - self.threshold + 1
 
     @property

@@ -11,7 +11,7 @@ discriminator alone teaches, and the study's generator mixes them by the sites' 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -39,6 +39,10 @@ from silosynth.common.engines.preparation import Preparation, estimated_units, p
 from silosynth.common.errors import AnswerRejected, MalformedFrame
 from silosynth.common.study import Study
 from silosynth.server.engines.gan import CRITIC, FAKES, GENERATOR, LESSONS, diverged
+
+_FAINT: Final = 3.0
+"""Signal over noise, in a discriminator's whole training, at which half of what it says is believed. Adult at epsilon
+.3 has about 7 and is no worse than without it; three sites of 130 persons at epsilon 3 have 1.4 and would be."""
 
 _ARRAYS = ("one_ways", "critics", "students", "averages")
 
@@ -193,14 +197,28 @@ class GanLocal:
         critics = [Critic(math.log(share), sent[0]) for share, sent in zip(shares, state.critics, strict=True)]
         students, averages = [], []
         for at, marginals in enumerate(self._marginals(state)):
-            lesson = Lesson(done - 1, self._settings, marginals, self._rng(LESSONS, done, at))
             own = [Critic(0.0, state.critics[at, 0])] if self._conditional else critics
+            believed = self._believed(known.units[at : at + 1] if self._conditional else known.units, shape)
+            settled = replace(self._settings, generator_rate=believed * self._settings.generator_rate)
+            lesson = Lesson(done - 1, settled, marginals, self._rng(LESSONS, done, at))
             student, average = taught(shape, Network.of(state.students[at]), state.averages[at], own, lesson)
             if not student.finite:
                 raise diverged(self._study, done, state.released, "the generator's weights are no longer finite")
             students.append(student.stacked)
             averages.append(average)
         return replace(state, students=np.stack(students), averages=np.stack(averages))
+
+    def _believed(self, units: Real, shape: Shape) -> float:
+        """How far the generator goes along with critics of sites of so many units, shape (critics,): 0 to 1.
+
+        As a Wiener filter, the part of signal in all their steps together: public, from noise and noisy sizes.
+        """
+        step = engine.step_of(self._study, engine.GRADIENT)
+        if step.multiplier is None or step.rate is None:
+            return 1.0
+        steps = step.repeats * engine.step_of(self._study, engine.DISCRIMINATOR).repeats
+        found = steps * float(np.square(units * float(step.rate / step.multiplier)).sum()) / shape.size
+        return found / (found + _FAINT**2)
 
 
 def _marginals(prepared: Preparation, tables: list[Real], deviation: float, share: float) -> tuple[Real, ...]:

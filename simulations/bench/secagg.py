@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Vector
 from silosynth.common.progress import Progress
 from silosynth.common.secagg.coordinator import CoordinatorSession
-from silosynth.common.secagg.messages import NOTHING, Masked, Reply, write_reply
+from silosynth.common.secagg.messages import NOTHING, Head, Masked, Reply, write_reply
 from silosynth.common.secagg.ring import Ring
 from silosynth.common.secagg.roster import Agreement, Identity, Roster
 from silosynth.common.secagg.rounds import Round
@@ -43,6 +43,7 @@ _SITE, _COORDINATOR, _FLOWER_SITE, _FLOWER_COORDINATOR = (
     "Flower, a site",
     "Flower, coordinator",
 )
+_ROUNDS: Final = 10_000  # more than are ever timed
 _DISTINCT: Final = 10  # vectors that a coordinator adds up in turns: too many for a cache, few enough for memory
 
 
@@ -61,9 +62,15 @@ class Ours:
         """A session of as many sites, all of which joined and the first of which is ready to answer."""
         signers = tuple(Ed25519PrivateKey.from_private_bytes(rng.bytes(32)) for _ in range(sites))
         members = (Identity(f"site {i}", one.public_key().public_bytes_raw()) for i, one in enumerate(signers))
-        agreement = Agreement(rng.bytes(32), Roster(tuple(members), 1, 3), releases=1)
+        agreement = Agreement(rng.bytes(32), Roster(tuple(members), 1, 3), releases=_ROUNDS)
         made = [
-            SiteSession(Seat(agreement, i, one), Secrets(rng.bytes(32), rng.bytes(32), rng.bytes(32)), 1, NOTHING)
+            SiteSession(
+                Seat(agreement, i, one),
+                Secrets(rng.bytes(32), rng.bytes(32), rng.bytes(32)),
+                1,
+                Head(1, bytes(32)),
+                (NOTHING,) * sites,
+            )
             for i, one in enumerate(signers)
         ]
         coordinator = CoordinatorSession(agreement)
@@ -74,14 +81,14 @@ class Ours:
         made[0].confirm(coordinator.confirmation, lambda _head: True)
         return cls(agreement, signers, made[0], coordinator, ring)
 
-    def round(self, attempt: int, size: int) -> Round:
-        """The question of an attempt to everybody."""
-        return Round(0, attempt, tuple(range(len(self.signers))), bytes(32), self.ring, size)
+    def round(self, release: int, size: int) -> Round:
+        """The question of a release to everybody."""
+        return Round(release, 0, tuple(range(len(self.signers))), bytes(32), self.ring, size)
 
     def masking(self, value: Vector) -> Callable[[], Masked]:
-        """A site's part of a round, of another attempt each time."""
-        attempts = count()
-        return lambda: self.site.begin(self.round(next(attempts), value.size)).mask(value)
+        """A site's part of a round, of another release each time."""
+        releases = count()
+        return lambda: self.site.begin(self.round(next(releases), value.size)).mask(value)
 
     def summing(self, payloads: Sequence[bytes], size: int) -> Callable[[], Vector]:
         """The coordinator's part of a round; site i sends payload i modulo their number."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made import STUDY, content, table, totals, written
 
+from silosynth.client.entries import Committed, Ended
 from silosynth.client.ledger import Ledger
 from silosynth.common import accounting
 from silosynth.common.errors import InvalidInput, NotPossible, StudyRefused
@@ -84,7 +85,9 @@ def test_every_ledger_was_charged_what_the_certificate_says(finished):
     for site in (finished.path / "sites").iterdir():
         ledger = Ledger(site / "ledger.sqlite")
         assert ledger.spent(View.LOCAL) == expected
-        assert ledger.head == finished.certificate["receipts"][site.name]
+        newest = [entry for entry in ledger.entries() if isinstance(entry.record, Committed)][-1]
+        assert newest.hash == finished.certificate["receipts"][site.name]
+        assert [entry.record.lost for entry in ledger.entries() if isinstance(entry.record, Ended)] == [False]
         ledger.close()
 
 

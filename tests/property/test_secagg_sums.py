@@ -10,6 +10,7 @@ from secagg_made import R32, R64, Session, agreement_of, asked
 
 from silosynth.common.errors import QuorumLost
 from silosynth.common.secagg import messages
+from silosynth.common.secagg.roster import Roster
 
 RINGS = {32: R32, 64: R64}
 SIZE = 3
@@ -26,6 +27,12 @@ def verified_once(monkeypatch):
         return found[frame]
 
     monkeypatch.setattr(messages, "_verified", once)
+
+
+@pytest.fixture(autouse=True)
+def no_end_of_retries(monkeypatch):
+    """One session for all patterns; how often a site lets itself be asked again in one is tested elsewhere."""
+    monkeypatch.setattr(Roster, "retries", 10_000)
 
 
 def subsets(sites, least):

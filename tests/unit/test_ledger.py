@@ -576,7 +576,7 @@ def test_an_entry_of_another_format_is_named():
 def test_bodies_hold_no_floats():
     assert (
         '{"at":"now","attempt":0,"context":"c","event":{"event":"gaussian","multiplier":"7/2","shares":4},'
-        f'"format":2,"kind":"reserve","release":0,"session":"","study":"{STUDY}"}}'
+        f'"format":2,"kind":"reserve","release":0,"session":"","study":"{STUDY}","within":0}}'
     ) == GOOD
     assert entries.read(5, GOOD, bytes(32)) == Entry(5, "now", reserved(0), "00" * 32)
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from masked_made import NAMES, SIZE, masked_study
 
+from silosynth.client.entries import Planned
 from silosynth.common import scale
 from silosynth.common.engine import Parts
 from silosynth.common.errors import InvalidStudy, NotPossible
@@ -25,6 +26,16 @@ def test_the_agreement_names_study_members_and_releases():
     assert [one.key.hex() for one in agreed.roster.members] == [member.key for member in STUDY.roster]
     assert (agreed.roster.colluders, agreed.roster.threshold) == (1, 3)
     assert agreement(replace(STUDY, threshold=None)).roster.threshold == 5
+
+
+def test_session_and_ledger_count_the_same_retries():
+    for study in (
+        STUDY,
+        replace(STUDY, threshold=None),
+        masked_study(4, threshold=4),
+        masked_study(5, colluders=2, threshold=4),
+    ):
+        assert Planned.of(study, private=True).retries == roster(study).retries
 
 
 @pytest.mark.parametrize(
@@ -99,6 +110,19 @@ def test_a_ring_is_the_smallest_that_holds_the_sum_over_all_sites():
     for study in (of("one-ways", 80_000), uneven):
         most = scale.HISTOGRAM_GRID * sum(member.capacity for member in study.roster)
         assert ring_of(study, 0).largest >= most
+
+
+def test_a_retry_with_fewer_sites_has_the_same_ring():
+    """What took 64 bits, 32 may hold for fewer: the coordinator asks for one, and a site must not know better."""
+    for capacity, multiplier in ((90_000, Fraction(20)), (80_000, Fraction(14_000))):
+        of = replace(STUDY, roster=tuple(replace(one, capacity=capacity) for one in STUDY.roster))
+        of = replace(of, plan=(Step("one-ways", 4, multiplier),))
+        sets = [(0, 1, 2, 3, 4), (0, 1, 2, 3), (1, 3, 4)]
+        requests = [Request(of.digest, 0, 0, bytes(16), Parts("one-ways"), members) for members in sets]
+        rings = {round_of(of, request, SIZE).ring for request in requests}
+        assert len(rings) == 1
+        narrow = {ring_of(among(of, members), 0) for members in sets}
+        assert rings == {max(narrow, key=lambda ring: ring.bits)}
 
 
 def test_a_sum_that_64_bits_do_not_hold_is_not_possible():
