@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 FLOWER: Final = "1.41."
 """The version whose internals these are."""
 
-_UNAUTHORIZED, _FORBIDDEN, _GATEWAY, _SERVER_ERROR = 401, 403, 502, 500
+_UNAUTHORIZED, _NOT_ADMITTED, _SERVER_ERROR = 401, 412, 500
 _BEAT_S: Final = HEARTBEAT_DEFAULT_INTERVAL * 2 / 3
 _BEAT_AGAIN_S: Final = 3.0
 _QUICK_S, _SLOW_S, _SHARE = 0.04, 1.0, 0.2
@@ -135,7 +135,7 @@ class Node:
                 self._say(None)
                 pauses = iter(_BACK_OFF_S)
                 self._attend(app, stop)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, ValueError) as error:  # ValueError: not what a SuperLink says
                 log.warning("no connection: %s", error)
                 self._say(_trouble(error))
                 stop.wait(next(pauses, _BACK_OFF_S[-1]))
@@ -322,9 +322,10 @@ def _may_pass(error: httpx.HTTPError) -> bool:
     return True
 
 
-def _trouble(error: httpx.HTTPError) -> Trouble:
+def _trouble(error: Exception) -> Trouble:
     if isinstance(error, httpx.HTTPStatusError):
-        code = error.response.status_code
-        return {_UNAUTHORIZED: Trouble.NOT_KNOWN, 412: Trouble.NOT_ADMITTED}.get(code, Trouble.FAILING)
-    words = str(error).lower()
-    return Trouble.CERTIFICATE if "certificate" in words else Trouble.UNREACHABLE
+        known = {_UNAUTHORIZED: Trouble.NOT_KNOWN, _NOT_ADMITTED: Trouble.NOT_ADMITTED}
+        return known.get(error.response.status_code, Trouble.FAILING)
+    if not isinstance(error, httpx.HTTPError):
+        return Trouble.FAILING
+    return Trouble.CERTIFICATE if "certificate" in str(error).lower() else Trouble.UNREACHABLE

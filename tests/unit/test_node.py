@@ -322,6 +322,7 @@ def test_a_full_disk_stops_nothing(tmp_path, monkeypatch):
         (refused(401), Trouble.NOT_KNOWN),
         (refused(412), Trouble.NOT_ADMITTED),
         (refused(404), Trouble.FAILING),
+        (ValueError("Invalid protobuf response payload"), Trouble.FAILING),
     ],
 )
 def test_why_there_is_no_connection_is_said_once(error, trouble, tmp_path):
