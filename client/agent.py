@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -95,38 +95,18 @@ class Agent:
 
     def answer_frame(self, frame: bytes) -> bytes:
         """One request in, one reply out. Never raises but for a lack of memory."""
-        began = time.monotonic()
-        with self._turn(frame) as site:
-            said = site.answer_frame(frame)
-        reply = wire.decode_reply(said)  # tells what left, read from what leaves
-        self._tell(
-            Told(
-                Event.REFUSED if reply.refusal else Event.ANSWERED,
-                *(reply.study, reply.release, reply.attempt),
-                reason=Reason(reply.refusal) if reply.refusal else None,
-                seconds=round(time.monotonic() - began, 3),
-                bytes_in=len(frame),
-                bytes_out=len(said),
-            )
-        )
-        return said
+        return self._said(frame, lambda site: site.answer_frame(frame), _of_answer)
 
     def session_frame(self, frame: bytes) -> bytes:
         """The same, for one step of a session of secure sums."""
+        return self._said(frame, lambda site: site.session_frame(frame), _of_session)
+
+    def _said(self, frame: bytes, answer: Callable[[Site], bytes], about: Callable[[bytes], Told]) -> bytes:
         began = time.monotonic()
         with self._turn(frame) as site:
-            said = site.session_frame(frame)
-        reply = wire.decode_session_reply(said)
-        self._tell(
-            Told(
-                Event.REFUSED if reply.refusal else Event.SESSION,
-                reply.study,
-                reason=Reason(reply.refusal) if reply.refusal else None,
-                seconds=round(time.monotonic() - began, 3),
-                bytes_in=len(frame),
-                bytes_out=len(said),
-            )
-        )
+            said = answer(site)
+        seconds = round(time.monotonic() - began, 3)
+        self._tell(replace(about(said), seconds=seconds, bytes_in=len(frame), bytes_out=len(said)))
         return said
 
     @contextmanager
@@ -188,6 +168,22 @@ class Agent:
         except ValueError:
             return (None,)
         return tuple(map(_seen, files))
+
+
+def _of_answer(said: bytes) -> Told:
+    """What is told of an answer: read from what leaves."""
+    reply = wire.decode_reply(said)
+    round_ = (reply.study, reply.release, reply.attempt)
+    if reply.refusal is None:
+        return Told(Event.ANSWERED, *round_)
+    return Told(Event.REFUSED, *round_, reason=Reason(reply.refusal))
+
+
+def _of_session(said: bytes) -> Told:
+    reply = wire.decode_session_reply(said)
+    if reply.refusal is None:
+        return Told(Event.SESSION, reply.study)
+    return Told(Event.REFUSED, reply.study, reason=Reason(reply.refusal))
 
 
 def _seen(path: Path) -> tuple[int, ...] | None:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from silosynth.client.events import Event, Tell, Told
 from silosynth.client.home import write_whole
+from silosynth.common.errors import NotPossible
 from silosynth.common.wire import LIMITS
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ log = logging.getLogger(__name__)
 FLOWER: Final = "1.41."
 """The version whose internals these are."""
 
-_UNAUTHORIZED, _FORBIDDEN, _GATEWAY, _SERVER_ERROR = 401, 403, 502, 500
+_UNAUTHORIZED, _NOT_ADMITTED, _SERVER_ERROR = 401, 412, 500
 _BEAT_S: Final = HEARTBEAT_DEFAULT_INTERVAL * 2 / 3
 _BEAT_AGAIN_S: Final = 3.0
 _QUICK_S, _SLOW_S, _SHARE = 0.04, 1.0, 0.2
@@ -92,12 +94,19 @@ class _UndeliverableError(Exception):
 
 
 def connect(address: str, ca: bytes, key: EllipticCurvePrivateKey) -> FleetHttpClient:
-    """The coordinator's Fleet API at host:port, by TLS that ends at a certificate of the authority `ca`, in PEM."""
+    """The coordinator's Fleet API at host:port, by TLS that ends at a certificate of the authority `ca`, in PEM.
+
+    Raises NotPossible with a Flower of another version than this was written for.
+    """
+    if not version("flwr").startswith(FLOWER):
+        raise NotPossible(
+            f"flwr {version('flwr')} is installed, and this needs {FLOWER}x: pip install 'flwr=={FLOWER}*'"
+        )
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # or a line for each look for work
     signed = NodeAuthHttpInterceptor(key, key.public_key())
-    version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
-    return FleetHttpClient.from_server_address(address, False, ca, interceptors=[version, signed])
+    versioned = RuntimeVersionHttpInterceptor(component_name="SuperNode")
+    return FleetHttpClient.from_server_address(address, False, ca, interceptors=[versioned, signed])
 
 
 def pause_s(idle_s: float, usual_s: float) -> float:
@@ -135,7 +144,7 @@ class Node:
                 self._say(None)
                 pauses = iter(_BACK_OFF_S)
                 self._attend(app, stop)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, ValueError) as error:  # ValueError: not what a SuperLink says
                 log.warning("no connection: %s", error)
                 self._say(_trouble(error))
                 stop.wait(next(pauses, _BACK_OFF_S[-1]))
@@ -165,10 +174,12 @@ class Node:
 
     def _join(self) -> None:
         """Be the node that this one was before, with what it has in hand; or else a node that has just come (N3)."""
-        if self._node is None and (before := self._number_before()) is not None:
+        before = self._number_before() if self._node is None else self._node.node_id
+        self._node = None
+        if before is not None:
             if self._in_hand.exists():
                 self._node = NodeNumber(node_id=before)
-            else:  # or what was on its way to the one before would be waited for
+            else:  # or what was on its way, to a process or by a connection that is no more, would be waited for
                 self._deactivate(before)
         if self._node is not None:
             try:
@@ -322,9 +333,10 @@ def _may_pass(error: httpx.HTTPError) -> bool:
     return True
 
 
-def _trouble(error: httpx.HTTPError) -> Trouble:
+def _trouble(error: Exception) -> Trouble:
     if isinstance(error, httpx.HTTPStatusError):
-        code = error.response.status_code
-        return {_UNAUTHORIZED: Trouble.NOT_KNOWN, 412: Trouble.NOT_ADMITTED}.get(code, Trouble.FAILING)
-    words = str(error).lower()
-    return Trouble.CERTIFICATE if "certificate" in words else Trouble.UNREACHABLE
+        known = {_UNAUTHORIZED: Trouble.NOT_KNOWN, _NOT_ADMITTED: Trouble.NOT_ADMITTED}
+        return known.get(error.response.status_code, Trouble.FAILING)
+    if not isinstance(error, httpx.HTTPError):
+        return Trouble.FAILING
+    return Trouble.CERTIFICATE if "certificate" in str(error).lower() else Trouble.UNREACHABLE

@@ -27,7 +27,7 @@ from silosynth.client.home import SiteHome, read_site
 from silosynth.client.process import OK, WRONG_INPUT
 
 _FIRST_S, _LONGEST_S, _SETTLED_S = 0.25, 30.0, 60.0
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.1
 _STOP_S: Final = 4.0
 
 _PASSED_ON: Final = (

@@ -24,10 +24,11 @@ from silosynth.server.enrol import node_keys
 from silosynth.server.home import CoordinatorHome, Settings, enrolled, held, read_secret
 from silosynth.server.installed import code_digest
 from silosynth.server.journal import Journal
+from silosynth.server.line import Line
 from silosynth.server.nodes import Keys
 from silosynth.server.sites import GridSites
 from silosynth.server.studies import State, Status, StudyFolder, Teller
-from silosynth.server.superlink import Access, Control, Line
+from silosynth.server.superlink import Access, Control
 
 _PULL_S, _SLOWEST_PULL_S, _AGAIN_S = 0.02, 0.25, 2.0
 

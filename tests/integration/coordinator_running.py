@@ -19,9 +19,10 @@ from silosynth.common.site_request import SiteRequest, write_request
 from silosynth.server.carrier import Carrier, Patience
 from silosynth.server.enrol import enrol, node_keys
 from silosynth.server.home import CoordinatorHome, Settings, enrolled, held, read_secret
+from silosynth.server.line import Line
 from silosynth.server.nodes import Keys
 from silosynth.server.setup import init
-from silosynth.server.superlink import Access, Control, Line
+from silosynth.server.superlink import Access, Control
 
 CLI = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
 PATIENCE = Patience(roll_call_s=60, round_s=60, pull_s=0.02, slowest_pull_s=0.25, again_s=0.5)

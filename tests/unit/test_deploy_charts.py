@@ -88,8 +88,10 @@ def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name)
         there = {mount["mountPath"] for mount in container["volumeMounts"]}
         if component == "agent":
             assert policy["ingress"] == policy["egress"] == []
-            assert "/site/relay" not in there
-            assert "/site" not in there
+            mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+            assert mounts["/site"]["readOnly"] is True
+            assert mounts["/site/relay"]["name"] == "nothing"  # over the relay's key
+            assert {mount.get("subPath") for mount in mounts.values()} == {None, "agent", "log", "run"}
         elif component == "relay":
             out = policy["egress"][0]
             assert (out["to"], out["ports"][0]["port"]) == ([{"ipBlock": {"cidr": CIDR}}], 8443)

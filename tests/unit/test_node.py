@@ -22,6 +22,7 @@ from silosynth.client import node as node_module
 from silosynth.client.app import client_app
 from silosynth.client.events import Event
 from silosynth.client.node import FLOWER, Node, Trouble, pause_s
+from silosynth.common.errors import NotPossible
 
 INTERNALS = {
     "flwr.app.message": {"remove_content_from_message"},
@@ -72,6 +73,12 @@ def test_the_contract_with_flower():
     assert list(inspect.signature(node_module.inflate_object_from_contents).parameters)[:2] == [
         *("object_id", "object_contents"),
     ]
+
+
+def test_another_flower_is_not_tried(monkeypatch):
+    monkeypatch.setattr(node_module, "version", lambda _name: "1.42.0")
+    with pytest.raises(NotPossible, match=r"flwr 1\.42\.0 is installed, and this needs 1\.41\.x"):
+        node_module.connect("coordinator.test:8443", b"", KEY)
 
 
 def test_no_other_module_of_a_site_uses_internals():
@@ -322,6 +329,7 @@ def test_a_full_disk_stops_nothing(tmp_path, monkeypatch):
         (refused(401), Trouble.NOT_KNOWN),
         (refused(412), Trouble.NOT_ADMITTED),
         (refused(404), Trouble.FAILING),
+        (ValueError("Invalid protobuf response payload"), Trouble.FAILING),
     ],
 )
 def test_why_there_is_no_connection_is_said_once(error, trouble, tmp_path):

@@ -18,7 +18,7 @@ from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid import HttpGrid
 
 from silosynth.common.bundle import bundle, bundle_hash
-from silosynth.server import superlink
+from silosynth.server import line, superlink
 from silosynth.server.nodes import LineCut
 from silosynth.server.superlink import Access, badge
 
@@ -61,7 +61,7 @@ INTERNALS = {
     "flwr.superlink.routers.control": {"middlewares"},
     "flwr.superlink.routers.fleet.middlewares": {"FleetEventLogMiddleware"},
 }  # fmt: skip
-ELSEWHERE = {"server/superlink.py"}
+ELSEWHERE = {"server/superlink.py", "server/line.py"}
 
 
 def imported(path):
@@ -74,7 +74,8 @@ def imported(path):
 
 
 def test_the_internals_are_these_and_are_there():
-    assert imported(ROOT / "server" / "superlink.py") == INTERNALS
+    used = [imported(ROOT / "server" / name) for name in ("superlink.py", "line.py")]
+    assert {module: set().union(*(one.get(module, ()) for one in used)) for module in used[0] | used[1]} == INTERNALS
     assert importlib.metadata.version("flwr").startswith(superlink.FLOWER)
     for module, names in INTERNALS.items():
         for name in names:
@@ -105,6 +106,7 @@ def test_what_is_reached_by_name_is_there():
         assert isinstance(client._client, httpx.Client)
     assert {"node_id", "public_key", "status", "last_activated_at"} <= set(NodeInfo.DESCRIPTOR.fields_by_name)
     assert "invoke" in dir(RetryInvoker)
+    assert "_runtime_client.PullObject" in inspect.getsource(HttpGrid.pull_messages)
 
 
 def test_a_superlink_starts_no_process_and_serves_what_is_asked_of_it(tmp_path):
@@ -148,7 +150,7 @@ def test_the_badge_is_not_the_secret_and_goes_with_every_request():
 
 def test_a_line_waits_for_a_superlink_that_is_away_and_gives_up_when_told():
     stop = threading.Event()
-    patient = superlink._Patient(stop)
+    patient = line._Patient(stop)
     tries = []
 
     def away():
@@ -169,4 +171,4 @@ def test_a_run_that_is_over_is_no_reason_to_end_the_process(code):
         raise httpx.HTTPStatusError("", request=request, response=httpx.Response(code, request=request))
 
     with pytest.raises(LineCut):
-        superlink._Patient(threading.Event()).invoke(over)
+        line._Patient(threading.Event()).invoke(over)
