@@ -1,10 +1,10 @@
 """`python -m silosynth.simulations.bench [NAME ...]`: what to measure, how often, and where to write it.
 
 Speed: train (whole training of an Adult-sized study), clipping (beside Opacus), noise (beside OpenDP), sampling, secagg
-(secure sums beside Flower's SecAgg+), rounds (between processes of institutions, beside an app on Flower as it comes),
-study (end to end). Quality, where the tables are: adult, pooled (five sites
-beside one), local (sites that learn by themselves beside secure sums), gan (the GAN in both ways of trust), randhie,
-ist. Without names, everything, one after the other: about two hours.
+(secure sums beside Flower's SecAgg+), rounds (between the processes of institutions, beside an app on Flower as it
+comes), study (end to end). Quality, where the tables are: adult, pooled (five sites beside one), local (sites that
+learn by themselves beside secure sums), gan (the GAN in both ways of trust), randhie, ist. Without names, everything,
+one after the other: about two hours.
 """
 
 import argparse
