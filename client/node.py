@@ -75,7 +75,7 @@ _QUICK_S, _SLOW_S, _SHARE = 0.04, 1.0, 0.2
 _BACK_OFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _TRIES: Final = 5
 _AT_ONCE: Final = 4
-_OBJECT_WAIT_S: Final = 30.0
+_OBJECT_WAIT_S: Final = 10.0
 _BYE_S: Final = 0.7
 
 

@@ -26,6 +26,7 @@ from flwr.proto.runtime_pb2 import (
     SendTaskHeartbeatRequest,
 )
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.runtime import RuntimeHttpClient
@@ -67,8 +68,11 @@ class Line(HttpGrid):
         self.stopped = False
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """See Grid. Raises LineCut."""
-        return self._unless_cut(lambda: super(Line, self).push_messages(messages))
+        """See Grid; messages whose parts were not all taken are dropped. Raises LineCut."""
+        try:
+            return self._unless_cut(lambda: super(Line, self).push_messages(messages))
+        except ObjectPushError:  # the SuperLink was away in between, and may or may not have kept a part
+            return ()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """See Grid. Raises LineCut."""

@@ -9,14 +9,14 @@ from typing import Final
 
 from lab.evidence import Check
 from lab.scene import Lab
-from lab.services import said, until
+from lab.services import NotReady, said, until
 from lab.wire import Link
 
 _LONG_S: Final = 2.0
 """How long a link fails."""
 _PAUSE_S: Final = 0.5
 """The longest pause before the next blow."""
-_GO_ON_S: Final = 120.0
+_GO_ON_S: Final = 180.0
 """How long a study may take to its next release after a blow."""
 
 _FAULTS: Final = {
@@ -80,13 +80,16 @@ def disturbed(lab: Lab, name: str) -> None:
         began = time.monotonic()
         blow.strike()
         struck += 1
-        until(partial(run.went_on, before), f"nothing was absorbed after {blow.name}", _GO_ON_S)
+        try:
+            until(partial(run.went_on, before), f"nothing was absorbed after {blow.name}", _GO_ON_S)
+        except NotReady as error:
+            raise NotReady(f"{error}: {run.said()}") from error
         lab.tell(f"{blow.name} after {before} releases; the next came {time.monotonic() - began:.1f} s later")
     until(partial(run.went_on, 10**9), f"study {name} did not end", lab.how.patience_s)
     lab.check(
         Check(
             f"study {name} completed",
-            struck == len(blows) and run.resumed >= lab.how.kills // 2,
+            struck == len(blows) and run.resumed == (lab.how.kills + 1) // 2,
             f"after {struck} of {len(blows)} blows; its own process was resumed {run.resumed} times",
         )
     )

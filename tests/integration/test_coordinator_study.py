@@ -22,6 +22,8 @@ from silosynth.common.study_file import read_study
 from silosynth.server.enrol import enrol
 
 NAMES = ("North", "South", "West")
+pytestmark = pytest.mark.slow  # half a minute of processes that start
+
 FILES = {
     "study.toml", "journal.jsonl", "status.json", "launch.lock", "synthetic.csv", "synthetic.parquet",
     "generator.safetensors", "certificate.json", "metrics.json", "report.html",
@@ -81,7 +83,7 @@ def absorbed(folder: Path):
     return journal.read_bytes().count(b'"total"') if journal.exists() else 0
 
 
-def wait_for(what, patience_s=120):
+def wait_for(what, patience_s=240):
     deadline = time.monotonic() + patience_s
     while not what():
         assert time.monotonic() < deadline

@@ -269,6 +269,16 @@ def test_without_one_the_next_process_says_goodbye_for_the_last(tmp_path):
     assert fleet.calls[:2] == ["DeactivateNode", "ActivateNode"]
 
 
+def test_nor_is_what_was_on_its_way_by_a_connection_that_broke_waited_for(tmp_path):
+    """The SuperLink takes a message for delivered as soon as it answers; that answer may be lost with the line."""
+    fleet = Fleet()
+    fleet.fail["PullMessages"] = [httpx.RemoteProtocolError("Server disconnected without sending a response.")]
+    with Running(fleet, tmp_path) as running:
+        running.until(lambda: fleet.calls.count("ActivateNode") == 2)
+    joined = [call for call in fleet.calls if call in {"ActivateNode", "DeactivateNode"}]
+    assert joined == ["ActivateNode", "DeactivateNode", "ActivateNode"]
+
+
 def test_a_coordinator_that_was_set_up_anew_has_another_number_for_the_node(tmp_path):
     fleet = Fleet()
     (tmp_path / "node.id").write_text("3")

@@ -45,6 +45,7 @@ INTERNALS = {
     },
     "flwr.supercore.constant": {"NodeStatus", "TaskType"},
     "flwr.supercore.control": {"ControlHttpClient"},
+    "flwr.supercore.inflatable.inflatable_utils": {"ObjectPushError"},
     "flwr.supercore.interceptors": {
         "RuntimeTokenHttpInterceptor", "RuntimeVersionHttpInterceptor", "SuperExecAuthHttpInterceptor",
     },
