@@ -28,7 +28,7 @@ from silosynth.simulations.homes import Homes, with_keys
 
 SITES, LEAST, RELEASES = 5, 3, 5
 SCHEMA = Schema((Column("SEX", Kind.CATEGORICAL, codes=("f", "m")), Column("ILL", Kind.CATEGORICAL, codes=("y", "n"))))
-HASTY = Patience(roll_call_s=0.2, round_s=0.06, pull_s=0.005)
+HASTY = Patience(roll_call_s=3.0, round_s=0.06, pull_s=0.005)
 ROUNDS = ("open", "join", "confirm", ROUND)
 
 

@@ -23,7 +23,7 @@ from silosynth.common.privacy import Gaussian, View
 EVENT = Gaussian(Fraction(35, 2), 5)
 RELEASES = 100_000
 SECONDS = 8.0
-KILLS = 25
+KILLS, FEWEST = 25, 3
 FLOOR = 2
 
 WORKER = """
@@ -85,7 +85,7 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
     studies = [hashlib.sha256(name).hexdigest() for name in (b"one", b"two")]
     moments = random.Random(1)
     until, kills = time.monotonic() + SECONDS, 0
-    while kills < KILLS and time.monotonic() < until:
+    while kills < FEWEST or (kills < KILLS and time.monotonic() < until):
         workers = [started(tmp_path, *each) for each in zip(studies, ("plain", "masked"), strict=True)]
         for worker in workers:
             worker.stdout.readline()  # it has the ledger open, however busy this machine is
@@ -95,7 +95,6 @@ def test_kill_9_loses_no_charge_doubles_none_and_sends_nothing_uncommitted(tmp_p
         complaints = [worker.communicate()[1].decode() for worker in workers]
         assert complaints == ["", ""]
         kills += 1
-    assert kills >= 3
 
     records = [entry.record for entry in listing(tmp_path / "ledger.sqlite")]  # the chain holds
     assert sum(isinstance(record, Planned) for record in records) == 2
