@@ -11,8 +11,9 @@ This and line.py are the only modules of a coordinator that use Flower's interna
 another version of Flower fails there, and not between institutions.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import new as new_mac
@@ -89,6 +90,21 @@ def badge(secret: bytes) -> str:
     return new_mac(secret, b"silosynth/control/1", sha256).hexdigest()
 
 
+@contextmanager
+def _own_logs() -> Iterator[None]:
+    """Undoes what Flower's tool for databases does to a process: silence its loggers, and log in a way of its own."""
+    root, known = logging.getLogger(), list(logging.Logger.manager.loggerDict.values())
+    before = [(one, one.disabled) for one in known if isinstance(one, logging.Logger)]
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        for one, disabled in before:
+            one.disabled = disabled
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
 def application(database: Path, secret: bytes) -> FastAPI:
     """The SuperLink, not yet listening: fleet, control and runtime. Listeners decide who may reach which."""
     config = SuperLinkLifespanConfig(
@@ -116,6 +132,8 @@ def application(database: Path, secret: bytes) -> FastAPI:
         runtime_dependency_install=False,
     )
     app = create_app(config, SuperLinkLifespan)
+    with _own_logs():
+        app.state.linkstate_factory.state()  # opened here, once
     layers = app.user_middleware
     app.user_middleware = [Middleware(_Seldom, layer=one.cls) if one.cls in _IDLE else one for one in layers]
     app.user_middleware.append(Middleware(_OwnVoice))  # innermost: requests are parsed and signatures checked

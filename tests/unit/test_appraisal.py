@@ -112,11 +112,13 @@ def test_restarts_that_there_is_room_for_are_those_the_ledger_lets_through(home,
     assert 0 < said < 50
     policy = listing(OPEN, study)
     assert gate_says(OPEN, home[0], ledger, study) is None
-    ledger.open_session(study.digest, bytes(32), 0, policy.check_price)
+    ledger.open_session(study.digest, bytes(32), policy.check_price)
     for number in range(said):
-        ledger.open_session(study.digest, number.to_bytes(32, "big"), 0, policy.check_price)
+        ledger.lose_sessions(())  # it was killed
+        ledger.open_session(study.digest, number.to_bytes(32, "big"), policy.check_price)
+    ledger.lose_sessions(())
     with pytest.raises(Refused, match="cap"):
-        ledger.open_session(study.digest, bytes(31) + b"\xff", 0, policy.check_price)
+        ledger.open_session(study.digest, bytes(31) + b"\xff", policy.check_price)
 
 
 def test_a_study_that_was_paid_for_costs_nothing_again(home, ledger, study):
@@ -130,7 +132,7 @@ def test_a_study_that_was_paid_for_costs_nothing_again(home, ledger, study):
 @pytest.mark.parametrize(("do", "reason"), [("void", Reason.STUDY_CLOSED), ("bar", Reason.ROLLED_BACK)])
 def test_what_the_ledger_refuses_is_told(home, ledger, study, do, reason):
     assert gate_says(OPEN, home[0], ledger, study) is None
-    ledger.void(study.digest) if do == "void" else ledger.bar(study.digest, 1)
+    ledger.void(study.digest) if do == "void" else ledger.bar(study.digest, {})
     found = appraise(study, OPEN, "", books_at(home[0].ledger))
     assert [finding.reason for finding in found.findings] == [reason]
     assert gate_says(OPEN, home[0], ledger, study) is reason

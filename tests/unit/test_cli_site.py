@@ -24,6 +24,7 @@ from silosynth.common.column import Column, Kind
 from silosynth.common.engine import Units
 from silosynth.common.plan import resolve
 from silosynth.common.schema import Schema
+from silosynth.common.secagg.messages import Head
 from silosynth.common.site_request import read_request
 from silosynth.common.study_file import read_study, write_study
 from silosynth.server.installed import code_digest
@@ -358,13 +359,13 @@ def test_ledger_and_outbox_of_a_home(run, home):
 def test_unlock_explains_asks_and_says_who(run, home):
     with closing(Ledger(home.ledger)) as ledger:
         assert "not barred" in run("unlock", "--home", "a")[1]
-        ledger.bar("ab" * 32, 1)
+        ledger.bar("ab" * 32, {b"k" * 32: Head(9, bytes(32))})
         refused(run("unlock", "--home", "a", said="me\nchecked\nyes\n"), 2, "stays barred")
         refused(run("unlock", "--home", "a", "--yes", "--who", "me"), 2, "--why")
         code, out, err = run("unlock", "--home", "a", said="Ann\nasked ward-b\nnewest\n")
         assert code == 0
         assert "freed by Ann, because: asked ward-b" in out
-        for words in ("Put the newest copy", "number 2 of its roster", "abab"):
+        for words in ("Put the newest copy", f"agent key {b'k'.hex() * 8}", "abab"):
             assert words in err
         assert "Ann" not in str(listing(home.ledger))
         assert ledger.head[:16] in out

@@ -329,7 +329,7 @@ def test_people_can_compare_the_authority(home):
 
 def test_a_ledger_that_was_barred_or_broken(home):
     ledger = Ledger(home.ledger)
-    ledger.bar("0" * 64, 1)
+    ledger.bar("0" * 64, {})
     assert "silosynth site unlock" in bad(home, "ledger")
     ledger.free("0" * 64)
     assert not [finding for finding in look(home) if finding.level is not Level.OK]

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import inspect
+import logging
 import threading
 from pathlib import Path
 
@@ -117,6 +118,17 @@ def test_a_superlink_starts_no_process_and_serves_what_is_asked_of_it(tmp_path):
     config = app.state.superlink_lifespan.config
     assert (config.isolation, config.runtime_dependency_install) == ("process", False)
     assert app.state.enable_supernode_auth
+
+
+def test_a_superlink_leaves_the_logs_of_its_process_alone(tmp_path):
+    """Its database's tool would silence every logger there is, and log in its own way."""
+    own, root = logging.getLogger("silosynth.server.anything"), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    app = superlink.application(tmp_path / "superlink.sqlite", b"secret")
+    superlink.reconcile(app, {"a": b"key a"})
+    assert app.state.linkstate_factory.state_instance is not None
+    assert not own.disabled
+    assert (root.handlers, root.level) == (handlers, level)
 
 
 def test_the_nodes_of_a_superlink_become_those_that_are_enrolled(tmp_path):
