@@ -236,7 +236,13 @@ def test_no_server_is_not_alive():
         assert not alive(f"https://127.0.0.1:{taken.getsockname()[1]}/health")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users: needs root")
+def gives_files_away():
+    """Whether this process is root of a machine, not of a namespace that knows no user but itself."""
+    known = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return os.geteuid() == 0 and any(int(first) <= 10_002 < int(first) + int(count) for first, _, count in known)
+
+
+@pytest.mark.skipif(not gives_files_away(), reason="gives files to other users: needs root, and those users")
 def test_own_gives_each_part_of_a_home_to_its_user(tmp_path):
     home = tmp_path / "home"
     for name in ("agent/agent.key", "relay/node.key", "studies/s.toml", "officer.key", "site.toml", "policy.toml"):
