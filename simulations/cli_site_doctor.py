@@ -21,12 +21,16 @@ def doctor(
     from silosynth.client.findings import Level
     from silosynth.client.home import SiteHome
 
-    logging.getLogger("silosynth").setLevel(logging.CRITICAL)  # what others log about is a finding here
-    found = []
-    for finding in examine(SiteHome(home), utc_now(), network=not offline):
-        found.append(finding)
-        if not as_json:
-            print(finding)
+    logger = logging.getLogger("silosynth")
+    before, found = logger.level, []
+    logger.setLevel(logging.CRITICAL)  # what others log about is a finding here
+    try:
+        for finding in examine(SiteHome(home), utc_now(), network=not offline):
+            found.append(finding)
+            if not as_json:
+                print(finding)
+    finally:
+        logger.setLevel(before)
     if as_json:
         print(json.dumps({"findings": [asdict(finding) for finding in found]}))
     if any(finding.level is Level.FAIL for finding in found):

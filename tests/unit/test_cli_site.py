@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -340,6 +341,7 @@ def test_doctor_exits_with_one_where_something_fails(run, home):
     assert code == 1
     assert {finding["level"] for finding in json.loads(out)["findings"]} == {"ok", "warn", "fail"}
     assert run("doctor", "--home", "nowhere")[0] == 1
+    assert logging.getLogger("silosynth").level == logging.NOTSET  # as it was
 
 
 def test_a_home_may_be_named_by_the_environment(run, home, monkeypatch):
