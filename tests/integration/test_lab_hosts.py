@@ -18,7 +18,6 @@ def all_hold(how):
     assert [str(check) for check in checks if not check.holds] == []
 
 
-@pytest.mark.slow  # minutes: not yet timed on an idle machine
 @pytest.mark.timeout(600)
 def test_two_studies_between_four_hosts_and_all_that_must_hold_of_them(tmp_path):
     all_hold(How(tmp_path / "lab"))
