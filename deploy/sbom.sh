@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 python3 -m venv --without-pip "$made"
-python3 -m pip --python "$made/bin/python" install --quiet --no-compile --no-index --find-links deploy/wheels \
+python3 -m pip --python "$made/bin/python" install --quiet --no-compile --no-index -f deploy/wheels \
     --require-hashes --no-deps --requirement deploy/requirements.txt
 cyclonedx-py environment "$made/bin/python" --pyproject pyproject.toml --mc-type application --output-reproducible \
     --spec-version 1.6 --output-file "$out"

@@ -74,10 +74,10 @@ def serve(home: CoordinatorHome, port: int, online: Online) -> Callable[[], None
         raise NotPossible(
             "coordinator.toml has a `metrics_port`, which needs prometheus-client: pip install 'silosynth[coordinator]'"
         ) from None
-    registry = CollectorRegistry()
-    registry.register(Collector(home, online))
+    figures = CollectorRegistry()
+    figures.register(Collector(home, online))
     try:
-        server, thread = start_http_server(port, _HOST, registry)
+        server, thread = start_http_server(port, _HOST, figures)
     except OSError as error:
         raise NotPossible(f"metrics cannot listen at {_HOST}:{port} ({error.strerror}); choose another") from None
 
