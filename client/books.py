@@ -10,11 +10,14 @@ Rules, each named where it is checked:
   B7  a release has at most as many attempts as the study says, counted from 0;
   B8  masked sums are answered in sessions, plain ones outside; sites may drop out and come back, so that a release of
       masked sums may be left out, but none is begun after a later one;
-  B9  session numbers rise over the whole ledger. What the plan paid for may be spent in one session, or in several of
-      which each was closed by the process that opened the next. Any other session pays for all releases that are left
-      once more, and for as many retries as the one before may have answered (S8 of secagg/site.py): if the file was
-      restored, all it tells of that session may be its beginning. So nothing is credited to a study that had a session;
-  B10 a barred ledger goes on with no study until a person has freed it;
+  B9  session numbers rise over the whole ledger, and a masked release is answered in the newest session of its study,
+      before its end. What the plan paid for may be spent in several sessions, one after the other, as long as each was
+      seen to end by the process that held it. One that was not is *lost*: if the file was restored from a copy made
+      within it, all it tells of that session may be its beginning. So a lost session pays at its end for as many
+      retries as it may have answered (S8 of secagg/site.py), and the study's next one for all releases that are left,
+      once more. A process loses what it does not hold before it promises anything, in any study. Nothing is credited
+      to a masked study: a copy from before its first session does not tell that there was one;
+  B10 a barred ledger goes on with no study until a person has freed it; then all sessions count as lost;
   B11 after its receipt nothing of a study is paid for, answered or credited: what was charged is what the receipt says.
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
@@ -26,6 +29,7 @@ from silosynth.client.entries import (
     Barred,
     Committed,
     Declined,
+    Ended,
     Entry,
     Freed,
     Opened,
@@ -112,6 +116,10 @@ class Account:
     closed: bool = False
     session: int = 0
     """Number of its newest session, 0 before the first."""
+    live: bool = False
+    """Whether that session has not ended."""
+    again: bool = False
+    """Whether the next session pays for all that is left once more: the one before was lost."""
     settled: Settlement | None = None
 
     @property
@@ -125,12 +133,12 @@ class Account:
         return price(self.plan.event(0 if self.newest is None else self.newest.release + 1))
 
     @property
-    def forgotten(self) -> Price:
-        """The most that a session may have spent of which a copy of this page, taken after its opening, is silent."""
+    def retried(self) -> Price:
+        """The most that retries of a lost session may have cost of which this page tells nothing."""
         left = [price(event) for event in self.plan.kinds(0 if self.newest is None else self.newest.release)]
         aggregate = max((one.aggregate for one in left), default=Fraction(0))
         local = max((one.local for one in left), default=Fraction(0))
-        return self.unreserved + Price(self.plan.retries * aggregate, self.plan.retries * local)
+        return Price(self.plan.retries * aggregate, self.plan.retries * local)
 
 
 @dataclass
@@ -173,9 +181,8 @@ class Books:
                 return price(wanted.event()) + Price(noiseless=not wanted.private)
             case Reserved():
                 return price(wanted.event) if wanted.attempt else FREE
-            case Sessioned(study, _, _, closed):
-                account = self.account(study)
-                return FREE if account.session == closed else account.forgotten
+            case Sessioned(study):
+                return self.account(study).unreserved if self.account(study).again else FREE
 
     def after(self, wanted: Planned | Reserved | Sessioned) -> Spending:
         """What will have been spent if `wanted` is written."""
@@ -206,8 +213,8 @@ class Books:
             raise Refused(Reason.OUT_OF_PLAN)  # B4
         if not 0 <= wanted.attempt < plan.attempts:
             raise Refused(Reason.TOO_MANY_ATTEMPTS)  # B7
-        if bool(wanted.session) != masked or masked > account.session:
-            raise Refused(Reason.NO_SESSION)  # B8
+        if bool(wanted.session) != masked or masked > account.live or wanted.number != account.session:
+            raise Refused(Reason.NO_SESSION)  # B8, B9
         newest = account.newest
         if newest is not None and (newest.release, newest.attempt) == (wanted.release, wanted.attempt):
             if newest != wanted:
@@ -227,12 +234,19 @@ class Books:
             raise Refused(Reason.OUT_OF_ORDER)  # B2
         return False
 
-    def next_session(self, study: str, nonce: str, closed: int) -> Sessioned:
+    def next_session(self, study: str, nonce: str) -> Sessioned:
         """The entry that a session of a study begins with (B9). Raises Refused where there can be none."""
-        if self.account(study).plan.floor is None:
+        account = self.account(study)
+        if account.plan.floor is None:
             raise Refused(Reason.BAD_SESSION)  # B8
-        newest = self.account(study).session
-        return Sessioned(study, self.sessions + 1, nonce, closed if closed == newest else 0)
+        if account.live:
+            raise Refused(Reason.NO_SESSION)
+        return Sessioned(study, self.sessions + 1, nonce)
+
+    @property
+    def live(self) -> tuple[tuple[str, int], ...]:
+        """Sessions that have not ended, by study and number."""
+        return tuple((study, account.session) for study, account in self.accounts.items() if account.live)
 
     def reserved(self, study: str, release: int, attempt: int) -> Reserved:
         """The reservation that an answer belongs to. Raises Refused where it is not the newest of its study (B5)."""
@@ -256,15 +270,14 @@ class Books:
         match record:
             case Opened() | Receipted():
                 return True
-            case Barred() | Freed():
-                self.barred = isinstance(record, Barred)
-                return True
+            case Sessioned() | Ended() | Barred() | Freed():
+                return self._fold_session(record)
             case Declined(study):
                 self.refusals[study] = self.refusals.get(study, 0) + 1
                 return True
             case Voided(study):
                 account = self.account(study)
-                credit = FREE if account.session else account.unreserved  # B9
+                credit = account.unreserved if account.plan.floor is None else FREE  # B9
                 self.lifetime = self.lifetime.less(credit)
                 self.accounts[study] = replace(account, spent=account.spent.less(credit), closed=True)
                 return True
@@ -277,12 +290,6 @@ class Books:
                 self.lifetime = spending.lifetime
                 self.accounts[study] = Account(record, spending.study)
                 return fits
-            case Sessioned(study, number, nonce, closed):
-                fits = record == self.next_session(study, nonce, closed)
-                spending = self.after(record)
-                self.lifetime, self.sessions = spending.lifetime, number
-                self.accounts[study] = replace(self.accounts[study], spent=spending.study, session=number)
-                return fits
             case Reserved(study):
                 fits = not self.is_reserved(record)
                 spending = self.after(record)
@@ -294,3 +301,35 @@ class Books:
                 fits = not self.accounts[study].is_answered
                 self.accounts[study] = replace(self.accounts[study], answer=Answer(reserved, record, entry.hash))
                 return fits
+
+    def _fold_session(self, record: Sessioned | Ended | Barred | Freed) -> bool:
+        match record:
+            case Sessioned(study, number, nonce):
+                fits = record == self.next_session(study, nonce)
+                spending, account = self.after(record), self.account(study)
+                self.lifetime, self.sessions = spending.lifetime, number
+                self.accounts[study] = replace(account, spent=spending.study, session=number, live=True, again=False)
+                return fits
+            case Ended(study, number, lost):
+                if (study, number) not in self.live:
+                    return False
+                if lost:
+                    self._lose(study)
+                else:
+                    self.accounts[study] = replace(self.accounts[study], live=False)
+                return True
+            case Barred():
+                self.barred = True
+                return True
+            case Freed():
+                self.barred = False
+                for study, account in self.accounts.items():
+                    if account.plan.floor is not None and not (account.closed or account.settled):  # B11
+                        self._lose(study)
+                return True
+
+    def _lose(self, study: str) -> None:
+        """A session ended, and nobody saw it (B9)."""
+        account = self.accounts[study]
+        self.lifetime += account.retried
+        self.accounts[study] = replace(account, spent=account.spent + account.retried, live=False, again=True)

@@ -145,7 +145,8 @@ class Planned:
 class Reserved:
     """A release is about to be computed. `context`: the request's hash in hex. Attempt 0 is in the plan's price.
 
-    `session`: what the round is called in its session of secure sums, in hex; empty where sums are plain.
+    `session`: what the round is called in its session of secure sums, in hex; empty where sums are plain. `number`: of
+    that session.
     """
 
     study: str
@@ -154,6 +155,7 @@ class Reserved:
     context: str
     event: Event
     session: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,25 +210,32 @@ class Sessioned:
     """A session of secure sums is about to be opened. `number` rises over the whole ledger, from 1.
 
     `nonce`: 64 random hex digits, those of its opening. So no two sessions have the same entry, hence the same head,
-    not even where the second one forgot the first and began in the same second. `closed`: the study's session before,
-    if the process that opens this one had held and closed it; 0 if not.
+    not even where the second one forgot the first and began in the same second.
     """
 
     study: str
     number: int
     nonce: str
-    closed: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session is over: nothing is answered in it after this entry. `lost`: nobody saw its end, see B9 of books.py."""
+
+    study: str
+    number: int
+    lost: bool
 
 
 @dataclass(frozen=True)
 class Barred:
-    """Another member has seen entries that are not in this ledger, which was restored or copied: nothing is answered.
+    """Others have seen entries that are not in this ledger, which was restored or copied: nothing is answered.
 
-    `witness`: its place on the study's roster.
+    `seen`: for each witness its agent key, in hex, and the entry it has seen, by number and hash, in hex.
     """
 
     study: str
-    witness: int
+    seen: tuple[tuple[str, int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -237,7 +246,18 @@ class Freed:
 
 
 Record: TypeAlias = (
-    Opened | Planned | Reserved | Committed | Declined | Voided | Receipted | Settled | Sessioned | Barred | Freed
+    Opened
+    | Planned
+    | Reserved
+    | Committed
+    | Declined
+    | Voided
+    | Receipted
+    | Settled
+    | Sessioned
+    | Ended
+    | Barred
+    | Freed
 )
 
 
@@ -284,8 +304,8 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: C901, PLR0911  # one return
             rows = [_step_row(step) for step in steps]
             about = {"study": study, "name": name, "delta": delta, "private": private}
             return about | {"kind": "plan", "steps": rows, "attempts": attempts, "floor": floor}
-        case Reserved(study, release, attempt, context, event, session):
-            place = {"study": study, "release": release, "attempt": attempt, "session": session}
+        case Reserved(study, release, attempt, context, event, session, number):
+            place = {"study": study, "release": release, "attempt": attempt, "session": session, "within": number}
             return place | {"kind": "reserve", "context": context, "event": event_to_json(event)}
         case Committed(study, release, attempt, payload, octets, size):
             place = {"study": study, "release": release, "attempt": attempt}
@@ -298,15 +318,17 @@ def _raw(record: Record) -> dict[str, Any]:  # noqa: C901, PLR0911  # one return
             return {"kind": "receipt", "study": study, "shown": shown}
         case Settled(study, charges):
             return {"kind": "settle", "study": study, "charges": charges}
-        case Sessioned(study, number, nonce, closed):
-            return {"kind": "session", "study": study, "number": number, "nonce": nonce, "closed": closed}
-        case Barred(study, witness):
-            return {"kind": "lock", "study": study, "witness": witness}
+        case Sessioned(study, number, nonce):
+            return {"kind": "session", "study": study, "number": number, "nonce": nonce}
+        case Ended(study, number, lost):
+            return {"kind": "session-end", "study": study, "number": number, "lost": lost}
+        case Barred(study, seen):
+            return {"kind": "lock", "study": study, "seen": [list(one) for one in seen]}
         case Freed(study):
             return {"kind": "unlock", "study": study}
 
 
-def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
+def _record(raw: object) -> Record:  # noqa: C901, PLR0911, PLR0912  # one return a kind
     match raw:
         case {"kind": "open", "ledger": str(ledger)}:
             return Opened(ledger)
@@ -329,8 +351,9 @@ def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
             "context": str(context),
             "event": event,
             "session": str(session),
+            "within": int(number),
         }:
-            return Reserved(study, release, attempt, context, event_from_json(event), session)
+            return Reserved(study, release, attempt, context, event_from_json(event), session, number)
         case {
             "kind": "commit",
             "study": str(study),
@@ -349,20 +372,24 @@ def _record(raw: object) -> Record:  # noqa: C901, PLR0911  # one return a kind
             return Receipted(study, shown)
         case {"kind": "settle", "study": str(study), "charges": str(charges)}:
             return Settled(study, charges)
-        case {
-            "kind": "session",
-            "study": str(study),
-            "number": int(number),
-            "nonce": str(nonce),
-            "closed": int(closed),
-        }:
-            return Sessioned(study, number, nonce, closed)
-        case {"kind": "lock", "study": str(study), "witness": int(witness)}:
-            return Barred(study, witness)
+        case {"kind": "session", "study": str(study), "number": int(number), "nonce": str(nonce)}:
+            return Sessioned(study, number, nonce)
+        case {"kind": "session-end", "study": str(study), "number": int(number), "lost": bool(lost)}:
+            return Ended(study, number, lost)
+        case {"kind": "lock", "study": str(study), "seen": list(rows)}:
+            return Barred(study, tuple(_head_row(row) for row in rows))
         case {"kind": "unlock", "study": str(study)}:
             return Freed(study)
         case _:
             raise ValueError("not a record")
+
+
+def _head_row(row: object) -> tuple[str, int, str]:
+    match row:
+        case [str(member), int(count), str(digest)]:
+            return member, count, digest
+        case _:
+            raise ValueError("not what a witness has seen")
 
 
 def _step_row(step: PlannedStep) -> list[Any]:

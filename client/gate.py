@@ -135,9 +135,10 @@ class Gate:
 
     def _receipt(self, approved: _Approved) -> bytes:
         """The study is over here (G8). Also for one that is locked out: it is the last that it hears."""
-        head, charges = self._ledger.settle(approved.planned.study)
-        receipt = Receipt(approved.member.name, head, charges)
-        return pack(self._keyed().sign(receipt) if approved.member.key else sign(receipt, None))
+        study, site = approved.planned.study, approved.member.name
+        if approved.member.key:
+            return pack(self._keyed().settle(study, site))
+        return pack(sign(Receipt(site, *self._ledger.settle(study)), None))
 
     def recall(self, request: Request) -> Sealed | None:
         """The answer that was committed to exactly this request, if it is the newest of its study (G1)."""
@@ -159,8 +160,8 @@ class Gate:
         if not 0 < claim.size <= LIMITS.vector_values:
             raise Refused(Reason.BAD_TASK)
         pad = self._pad(approved, request, claim.size)
-        context, session = request.context, pad.context.hex() if pad else ""
-        wanted = Reserved(request.study, request.release, request.attempt, context.hex(), claim.event, session)
+        context, session = request.context, (pad.context.hex(), pad.session) if pad else ("", 0)
+        wanted = Reserved(request.study, request.release, request.attempt, context.hex(), claim.event, *session)
         self._ledger.reserve(wanted, self._policy.check_price)  # G3
         noise = self._noise.under(pad.noise_key) if pad else self._noise
         permit = Permit(request, claim, self._mechanism(asked, approved.member, context, noise), pad)
@@ -202,6 +203,11 @@ class Gate:
         except Exception:
             log.exception("a refusal could not be recorded")
         return Sealed(_KEY, refusal=said, receipt=receipt)
+
+    def close(self) -> None:
+        """End all sessions of secure sums, because this process ends: nobody has to pay for them as lost."""
+        if self._sessions is not None:
+            self._sessions.close()
 
     def _keyed(self) -> Sessions:
         if self._sessions is None:

@@ -7,8 +7,7 @@ a cap. What this process knows, it knows from disk: before anything else it read
 entries included. A process that dies anywhere loses no charge, doubles none, and has sent nothing uncommitted.
 
 The chain shows edits. It cannot show that the whole file was replaced by an older one: only what others have seen of it
-can. So each session of secure sums publishes its head, and here is kept, outside the chain, the highest head ever seen
-of every other member.
+can. So each session of secure sums publishes its head, and beside the chain is kept what others have shown (heads.py).
 
 For the command line: `listing(path)` gives the verified entries of a ledger that may be in use.
 """
@@ -18,7 +17,6 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ from silosynth.client.entries import (
     Barred,
     Committed,
     Declined,
+    Ended,
     Entry,
     Freed,
     Opened,
@@ -46,17 +45,14 @@ from silosynth.client.entries import (
     read,
     write,
 )
+from silosynth.client.heads import TABLES, Of, store, stored
+from silosynth.client.patience import BUSY_S, intact, patiently
 from silosynth.client.receipts import charges_of
-from silosynth.client.refusal import Reason
+from silosynth.client.refusal import Reason, Refused
 from silosynth.common.errors import InvalidInput, Tampered
 from silosynth.common.privacy import View
 from silosynth.common.receipt import Charges
-from silosynth.common.secagg.messages import NOTHING, Head
-
-# SQLite's own wait for a busy file ends in polling every 100 ms: a process that writes in a tight loop then starves one
-# that opens the ledger. Polled every two milliseconds, it gets its turn after some of the other's transactions.
-_BUSY_S: Final = 60.0
-_POLL_S: Final = 0.002
+from silosynth.common.secagg.messages import Head
 
 # AUTOINCREMENT makes SQLite itself remember the highest seq, so a cut tail shows. The outbox is not part of the chain:
 # it holds the bytes of each study's newest commit, whose hash is.
@@ -67,14 +63,14 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS outbox (
     study TEXT PRIMARY KEY, release INTEGER NOT NULL, attempt INTEGER NOT NULL, payload BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS heads (member BLOB PRIMARY KEY, count INTEGER NOT NULL, hash BLOB NOT NULL);
 """
 _GUARDS: Final = """
 CREATE UNIQUE INDEX IF NOT EXISTS once ON entries (
     json_extract(body, '$.kind'), json_extract(body, '$.study'),
     coalesce(json_extract(body, '$.release'), 0), coalesce(json_extract(body, '$.attempt'), 0),
     coalesce(json_extract(body, '$.number'), 0)
-) WHERE json_extract(body, '$.kind') IN ('open', 'plan', 'reserve', 'commit', 'void', 'session', 'settle');
+) WHERE json_extract(body, '$.kind') IN
+    ('open', 'plan', 'reserve', 'commit', 'void', 'session', 'session-end', 'settle');
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_replace BEFORE INSERT ON entries
@@ -109,7 +105,9 @@ class Ledger:
         self._head = ROOT
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            self._script(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+            self._script(
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {_TABLES} {TABLES} COMMIT;"
+            )
             with self._transaction(writing=True):
                 if self._books.seq == 0:
                     self._append(Opened(secrets.token_hex(16)))
@@ -193,10 +191,14 @@ class Ledger:
     def settle(self, study: str) -> tuple[Head, Charges]:
         """Close a study here with its receipt (B11): what was charged for it, and the head that says so.
 
-        Asked again it says the same, for ever. Raises Refused where there is no such study, or it was voided.
+        Asked again it says the same, for ever. Raises Refused where there is no such study, it was voided, or a session
+        of it is open.
         """
         with self._transaction(writing=True):
-            settled = self._books.page(study).settled
+            page = self._books.page(study)
+            settled = page.settled
+            if page.live:
+                raise Refused(Reason.NO_SESSION)
             charges = charges_of(_walk(self._db, 0, ROOT), study)
             if settled is None:
                 number = self._books.seq + 1
@@ -205,16 +207,38 @@ class Ledger:
                 raise Tampered("the charges of a study are not those that its receipt was signed over")
             return Head(settled.number, bytes.fromhex(settled.hash)), charges
 
-    def open_session(self, study: str, nonce: bytes, closed: int, check: Check) -> tuple[int, Head]:
+    def open_session(self, study: str, nonce: bytes, check: Check) -> tuple[int, Head]:
         """The number of a new session, and the head to publish in it, with all paid for that it may spend.
 
-        `nonce`: of its opening, 32 fresh random bytes; `closed`: the number of the study's session before, if this
-        process held it and has closed it; 0 if not. Raises Refused, by `check` over a cap.
+        `nonce`: of its opening, 32 fresh random bytes. Raises Refused, by `check` over a cap, or while one is open.
         """
         with self._transaction(writing=True):
-            record = self._books.next_session(study, nonce.hex(), closed)
+            record = self._books.next_session(study, nonce.hex())
             check(self._books.after(record))
             return record.number, Head(self._books.seq + 1, bytes.fromhex(self._append(record)))
+
+    def end_session(self, study: str, number: int) -> None:
+        """Nothing is answered in a session any more, says the process that holds it. One that was lost stays so."""
+        with self._transaction(writing=True):
+            if (study, number) in self._books.live:
+                self._append(Ended(study, number, lost=False))
+
+    def lose_sessions(self, held: Collection[tuple[str, int]]) -> None:
+        """Write down as lost all sessions that are open but are not `held`, by study and number. See B9 of books.py.
+
+        It is charged, whatever the caps: it may have been spent.
+        """
+        while self._lose_one(held):
+            pass
+
+    def _lose_one(self, held: Collection[tuple[str, int]]) -> bool:
+        with self._transaction(writing=False):
+            lost = [one for one in self._books.live if one not in held]
+        if lost:
+            with self._transaction(writing=True):
+                if lost[0] in self._books.live:
+                    self._append(Ended(*lost[0], lost=True))
+        return bool(lost)
 
     @property
     def newest_session(self) -> int:
@@ -222,17 +246,22 @@ class Ledger:
         with self._transaction(writing=False):
             return self._books.sessions
 
-    def bar(self, study: str, witness: int) -> None:
-        """Go on with no study any more: member `witness` of this one has seen entries that are not in this chain."""
+    def bar(self, study: str, seen: Mapping[bytes, Head]) -> None:
+        """Go on with no study any more: other members of this one, by their agent keys, have seen what is not here."""
         with self._transaction(writing=True):
-            self._append(Barred(study, witness))
+            heads = [(member.hex(), head.count, head.hash.hex()) for member, head in seen.items()]
+            self._append(Barred(study, tuple(heads)))
 
     def free(self, study: str) -> None:
-        """Go on after `bar`. For a person who knows that this is the newest copy and that `study`'s witness was wrong.
+        """Go on after `bar`. For a person who knows that this is the newest copy and that the witnesses are wrong.
 
-        Where it is not, put the newest copy back instead: it is not barred.
+        Where it is not, put the newest copy back instead: it is not barred. What they have seen is excused from then
+        on, and everything that may have been forgotten is paid for.
         """
         with self._transaction(writing=True):
+            barred = next((e.record for e in reversed(_audited(self._db)) if isinstance(e.record, Barred)), None)
+            for member, count, digest in barred.seen if barred else ():
+                store(self._db, Of.OWN, {bytes.fromhex(member): Head(count, bytes.fromhex(digest))})
             self._append(Freed(study))
 
     def is_ancestor(self, head: Head) -> bool:
@@ -241,21 +270,15 @@ class Ledger:
             row = self._db.execute("SELECT hash FROM entries WHERE seq = ?", (head.count,)).fetchone()
             return row is not None and row[0] == head.hash
 
-    def known_heads(self, members: Collection[bytes]) -> Mapping[bytes, Head]:
-        """The highest head ever seen of each other member's ledger, by its agent key; NOTHING of a stranger's."""
+    def heads(self, of: Of, members: Collection[bytes]) -> Mapping[bytes, Head]:
+        """The head that is kept for each member, by its agent key; NOTHING for a stranger."""
         with self._transaction(writing=False):
-            rows = self._db.execute("SELECT member, count, hash FROM heads").fetchall()
-        known = {member: Head(count, digest) for member, count, digest in rows}
-        return {member: known.get(member, NOTHING) for member in members}
+            return stored(self._db, of, members)
 
-    def learn_heads(self, seen: Mapping[bytes, Head]) -> None:
-        """Keep what was seen of others, by agent key, where it is higher than what is known."""
+    def keep_heads(self, of: Of, heads: Mapping[bytes, Head]) -> None:
+        """Keep heads by agent key; of others' ledgers only newer ones."""
         with self._transaction(writing=True):
-            self._db.executemany(
-                "INSERT INTO heads VALUES (?, ?, ?) ON CONFLICT (member) DO UPDATE SET count = excluded.count,"
-                " hash = excluded.hash WHERE excluded.count > count",
-                [(member, head.count, head.hash) for member, head in seen.items()],
-            )
+            store(self._db, of, heads)
 
     def spent(self, view: View) -> Fraction:
         """Exact mu^2 of everything paid for so far, by all studies."""
@@ -294,13 +317,13 @@ class Ledger:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-        with _intact():
-            _patiently(run)
+        with intact():
+            patiently(run)
 
     @contextmanager
     def _transaction(self, *, writing: bool) -> Iterator[None]:
-        with self._lock, _intact():
-            _patiently(self._begin_writing if writing else self._begin_reading)
+        with self._lock, intact():
+            patiently(self._begin_writing if writing else self._begin_reading)
             try:
                 self._catch_up()
                 yield
@@ -349,13 +372,32 @@ def _reads_back(body: str, record: Record) -> bool:
 
 
 def listing(path: Path) -> tuple[Entry, ...]:
-    """The verified entries of a ledger, which may be in use. Raises InvalidInput where there is none, Tampered."""
-    if not path.is_file():
+    """The verified entries of a ledger, which may be in use. Raises InvalidInput where none can be read, Tampered."""
+    if not _is_there(path):
         raise InvalidInput(
             f"{path}: there is no ledger. Give the ledger.sqlite of a site, e.g. sites/NAME/ledger.sqlite"
         )
-    with _intact(), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=_BUSY_S, uri=True)) as db:
-        return tuple(_audited(db))
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    try:
+        with intact(), closing(sqlite3.connect(uri, timeout=BUSY_S, uri=True)) as db:
+            return tuple(_audited(db))
+    except sqlite3.OperationalError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error}). Run this as the user of the site's agent") from error
+
+
+def books_at(path: Path) -> Books:
+    """What a ledger that may be in use adds up to; empty books where there is none yet. Raises as `listing` does."""
+    books = Books()
+    for entry in listing(path) if _is_there(path) else ():
+        books.fold(entry)
+    return books
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror}). Run this as the user of the agent") from error
 
 
 def _audited(db: sqlite3.Connection) -> list[Entry]:
@@ -382,28 +424,3 @@ def _walk(db: sqlite3.Connection, seq: int, head: bytes) -> Iterator[Entry]:
     (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
     if last != seq:
         raise Tampered(f"the ledger ends at entry {seq}, but entry {last} was written")
-
-
-def _patiently(begin: Callable[[], object]) -> None:
-    """Begin what needs a lock, again and again while another process has it. Raises sqlite3's error after a minute."""
-    until = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            begin()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(_POLL_S)
-        else:
-            return
-
-
-@contextmanager
-def _intact() -> Iterator[None]:
-    """SQLite's own findings of damage, as Tampered; a full disk or a lock that never opens stays what it is."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if type(error) in (sqlite3.DatabaseError, sqlite3.IntegrityError):
-            raise Tampered("the ledger file is damaged") from error
-        raise

@@ -19,6 +19,7 @@ from silosynth.client.entries import (
     Barred,
     Committed,
     Declined,
+    Ended,
     Entry,
     Freed,
     Opened,
@@ -182,13 +183,16 @@ def in_words(record: Record) -> str:  # noqa: C901, PLR0911  # one return a kind
             return f"shown at the end of the study: sha256 {shown[:12]}"
         case Settled(_, charges):
             return f"study over, its receipt signed: charges of sha256 {charges[:12]}"
-        case Sessioned(_, number, _, closed):
-            before = f"session {closed} is closed" if closed else "one before a restart makes what is left cost again"
-            return f"session {number} of secure sums; {before}"
-        case Barred(_, witness):
-            return f"BARRED: member {witness} has seen entries that are not here; put the newest copy of this file back"
+        case Sessioned(_, number):
+            return f"session {number} of secure sums"
+        case Ended(_, number, lost):
+            again = "was lost: what it may have answered is paid for, and what is left costs again" if lost else "ended"
+            return f"session {number} of secure sums {again}"
+        case Barred(_, seen):
+            newest = max((count for _, count, _ in seen), default=0)
+            return f"BARRED: others have seen entry {newest}, which is not here; put the newest copy of this file back"
         case Freed():
-            return "freed by a person"
+            return "freed by a person; what may have been forgotten is paid for"
 
 
 def _price(plan: Planned) -> str:

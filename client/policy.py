@@ -144,7 +144,8 @@ def just_this(study: Study, *, restarts: int = 0, allow_no_privacy: bool = False
     `restarts`: of this site within a masked study, each of which costs at most the plan and a session's retries.
     """
     planned, delta = Planned.of(study, private=True), study.budget.delta
-    cost, again = price(planned.event()), Account(planned, Price()).forgotten
+    cost = price(planned.event())
+    again = cost + Account(planned, Price()).retried
     caps = Caps(
         Cap.covering(cost.aggregate + restarts * again.aggregate, delta),
         Cap.covering(cost.local + restarts * again.local, delta),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from silosynth.client.books import Books, Price
-from silosynth.client.entries import Entry, Opened, Planned, Reserved, Sessioned
+from silosynth.client.entries import Entry, Planned, Reserved, Sessioned
 from silosynth.common.receipt import Charges, Cost, runs_of
 
 if TYPE_CHECKING:
@@ -23,16 +23,19 @@ def charges_of(entries: Iterable[Entry], study: str) -> Charges:
         before = _spent(books, study)
         books.fold(entry)
         record = entry.record
-        if isinstance(record, Opened) or record.study != study:
-            continue
         cost = _cost(_spent(books, study).less(before))
         match record:
-            case Planned():
-                private, planned = record.private, cost
-            case Sessioned():
+            case Planned(named):
+                if named == study:
+                    private, planned = record.private, cost
+            case Reserved(named, release, attempt, _, event):
+                if named == study:
+                    reserved.append((release, attempt, event))
+            case Sessioned(named):
+                if named == study:
+                    sessions.append(cost)
+            case _ if cost != Cost():  # of a session that was lost: with Freed, in any study (B10)
                 sessions.append(cost)
-            case Reserved(_, release, attempt, _, event):
-                reserved.append((release, attempt, event))
             case _:
                 pass
     charged = _cost(_spent(books, study))

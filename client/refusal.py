@@ -29,6 +29,7 @@ class Reason(StrEnum):
     LOCKED_OUT = "locked after too many refusals"
     NOT_MASKED = "answers would not be masked"
     OTHER_KEY = "agent key is not the one on the roster"
+    OTHER_CODE = "software is not the one of the study"
     NO_SESSION = NO_SESSION
     BAD_SESSION = "session message breaks a rule"
     BAD_SET = "answering set not allowed"

@@ -5,13 +5,16 @@ coordinator learns a word from a closed list.
 """
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import numpy as np
 
 from silosynth.client.engines import ENGINES
 from silosynth.client.gate import Gate, Sealed
+from silosynth.client.installed import code_digest
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import among
 from silosynth.common.engine import Parts, Units
@@ -38,19 +41,32 @@ _NO_STEP: Final = SessionRequest("0" * 64, Phase.OPEN, bytes(NONCE_BYTES))
 
 
 class Site:
-    """One institution: its rows, behind its gate. `load` reads the rows that it answers a study with."""
+    """One institution: its rows, behind its gate. `load` reads the rows that it answers a study with.
 
-    def __init__(self, name: str, gate: Gate, load: Callable[[Study], Units]) -> None:
+    `admit` is asked first, about every request, and raises Refused for a study that is not to be answered now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gate: Gate,
+        load: Callable[[Study], Units],
+        admit: Callable[[str], None] = lambda _study: None,
+    ) -> None:
         self.name = name
         self._gate = gate
         self._load = load
+        self._admit = admit
         self._studies: dict[str, tuple[Study, Units]] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def approve(self, study: Study) -> None:
         """Take part in a study: pay for its whole plan, freeze its rows. Raises Refused, to the person who asked."""
         member = next((member for member in study.roster if member.name == self.name), None)
         if member is None:
             raise Refused(Reason.NOT_A_MEMBER)
+        if study.code and study.code != code_digest():
+            raise Refused(Reason.OTHER_CODE)
         if study.engine not in ENGINES:
             raise Refused(Reason.ENGINE_NOT_ALLOWED)
         units = self._load(study)
@@ -59,19 +75,26 @@ class Site:
             raise Refused(Reason.CAPACITY)
         self._gate.approve(study, member)
         self._studies[study.digest] = (study, units)
+        self._turns.setdefault(study.digest, threading.Lock())
+
+    def close(self) -> None:
+        """Take part in nothing any more, in order: killed instead, a site pays again for what is left."""
+        self._gate.close()
 
     def answer(self, request: Request) -> Sealed:
         """One task in, one Sealed out. Never raises."""
         try:
-            if sealed := self._gate.recall(request):  # asked before: the same bytes
-                return sealed
-            study, units = self._approved(request.study)
-            half = ENGINES[study.engine](among(study, request))  # closed registry
-            task = CODECS[study.engine].put_together(study, request.parts)
-            claim = half.claim(task)  # the price, before any row is read
-            permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
-            noised = half.answer(task, units, permit.mechanism)
-            return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
+            self._admit(request.study)
+            with self._turn(request.study):  # whoever asks twice at once waits for what is said first
+                if sealed := self._gate.recall(request):  # asked before: the same bytes
+                    return sealed
+                study, units = self._approved(request.study)
+                half = ENGINES[study.engine](among(study, request))  # closed registry
+                task = CODECS[study.engine].put_together(study, request.parts)
+                claim = half.claim(task)  # the price, before any row is read
+                permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
+                noised = half.answer(task, units, permit.mechanism)
+                return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
         except Refused as refused:
             return self._refuse(request, refused.reason)
         except MalformedFrame:
@@ -104,7 +127,9 @@ class Site:
         request, said, reason = _NO_STEP, None, Reason.INTERNAL
         try:
             request = decode_session_request(frame)
-            said = self._gate.session(request)
+            self._admit(request.study)
+            with self._turn(request.study):
+                said = self._gate.session(request)
         except Refused as refused:
             reason = refused.reason
         except MalformedFrame:
@@ -119,6 +144,9 @@ class Site:
             self._gate.refuse(request.study, reason)
         about = (request.study, request.phase, request.nonce)
         return encode_session_reply(SessionReply(*about, said, None if said is not None else str(reason)))
+
+    def _turn(self, digest: str) -> AbstractContextManager[object]:
+        return self._turns.get(digest, nullcontext())
 
     def _approved(self, digest: str) -> tuple[Study, Units]:
         if digest not in self._studies:

@@ -3,6 +3,7 @@
 A pure function of the study: every number here is the one that the gate and the ledger act on.
 """
 
+import hashlib
 import math
 import re
 import textwrap
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from silosynth.common import accounting, sampled, secagg_study
 from silosynth.common.column import Column, Kind
 from silosynth.common.privacy import Composed, Event, View, mu_squared
+from silosynth.common.secagg.roster import grouped
 from silosynth.common.study import Step, Study, Trust
 
 _KINDS = {
@@ -52,8 +54,8 @@ _KEYS = (
 _RETRIES = (
     "- This price if sites drop out or are restarted: a sum that a site did not answer is asked again, at most "
     "{attempts} times in all, of at least {threshold} sites, and each time it costs its price again. A site that is "
-    "restarted pays for all that is left of the study once more and for {retries} sums asked again, because it cannot "
-    "prove to itself what it answered."
+    "stopped in order pays nothing for it; one that was killed pays for all that is left of the study once more, and "
+    "for {retries} sums asked again, because it cannot prove to itself what it answered."
 )
 _MASKED = (
     "Each site adds masks to its answer before it leaves, which cancel in the sum over all sites that were asked, and "
@@ -68,8 +70,9 @@ def describe(study: Study) -> str:
         ("What leaves a site", _leaves(study)),
         ("What it costs a person's privacy", _costs(study)),
         ("Columns", _columns(study)),
+        *([("Who takes part", _members(study))] if study.roster else []),
         ("What is not promised", _limits(study)),
-        ("Identity", [f"Digest {study.digest}. A study that differs in anything that matters has another digest."]),
+        ("Identity", _identity(study)),
     )
     return "\n\n".join("\n".join([title, "-" * len(title), *map(_wrapped, lines)]) for title, lines in sections) + "\n"
 
@@ -82,6 +85,8 @@ def plan_event(study: Study) -> Event | None:
 
 
 def _wrapped(line: str) -> str:
+    """A line as it is shown. A study comes from others: no text of it may steer a terminal, or begin a line."""
+    line = "".join(letter if letter.isprintable() else "?" if letter.strip() else " " for letter in line)
     bullet = _BULLET.match(line)
     hanging = " " * len(bullet[0] if bullet else "")
     return textwrap.fill(line, _WIDTH, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
@@ -159,8 +164,26 @@ def _costs(study: Study) -> Iterator[str]:
             f"In a site's ledger, among other studies, it takes as much room as epsilon {charged:.3f}: what sums over "
             "random samples cost adds up to less by itself than with whatever else may follow."
         )
-    if study.roster:
-        yield f"Sites: {', '.join(member.name for member in study.roster)}."
+
+
+def _members(study: Study) -> Iterator[str]:
+    for member in study.roster:
+        yield f"  {member.name}: answers with at most {member.capacity:,} rows"
+        for whose, key in (("agent", member.key), ("officer", member.officer)):
+            if key:
+                yield f"     {whose + ' key':<12}{_fingerprint(key)}"
+    if study.masked:
+        yield f"Fingerprint of the roster: {secagg_study.roster(study).fingerprint}."
+
+
+def _fingerprint(key: str) -> str:
+    return grouped(hashlib.sha256(bytes.fromhex(key)).digest())
+
+
+def _identity(study: Study) -> Iterator[str]:
+    if study.code:
+        yield f"Sites run software of digest {study.code}, and refuse the study where they have another one installed."
+    yield f"Digest {study.digest}. A study that differs in anything that matters has another digest."
 
 
 def _columns(study: Study) -> Iterator[str]:

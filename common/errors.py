@@ -3,6 +3,7 @@
     SilosynthError
     ├── Diverged              a network's weights are no longer finite: the study stops before the step that did it
     ├── AnswerRejected        a site's own answer is none that an honest site gives; names the site
+    ├── Declined              this site says no, to the person at it: says which rule and what to do; exit code 3
     ├── InvalidInput          a person gave something wrong: says where, what was expected and what to do; exit code 2
     │   ├── InvalidStudy      in a study file
     │   └── InvalidData       in a table: file, column, row number, never a value
@@ -39,6 +40,10 @@ class InvalidData(InvalidInput):
 
 class Diverged(SilosynthError):
     """Learning has run away. The text says where, why, what was spent and what to do."""
+
+
+class Declined(SilosynthError):
+    """This site says no, to its own people. The text says which rule, where it stands, and what to do."""
 
 
 class MalformedFrame(SilosynthError):

@@ -64,8 +64,8 @@ class Charges:
 
     `private`: whether the site's noise is such that nobody can predict it. `planned`: the price of the whole plan, paid
     before the first release. `reserved`: every release that an answer was computed for, in order; each attempt but the
-    first costs its event's price again. `sessions`: what each session of secure sums cost beside the plan.
-    `charged`: all of it.
+    first costs its event's price again. `sessions`: what each session of secure sums cost beside the plan, when it
+    began and where it was lost. `charged`: all of it.
     """
 
     study: str

@@ -57,12 +57,16 @@ def round_of(study: Study, request: Request, size: int) -> Round:
 
     Raises SumRefused for a set or release that may not be, NotPossible where 64 bits would not hold the sum.
     """
-    ring = ring_of(among(study, request.members), request.release)
+    among(study, request.members)
+    ring = ring_of(study, request.release)
     return Round(request.release, request.attempt, request.members, request.task, ring, size)
 
 
 def ring_of(study: Study, release: int) -> Ring:
-    """The smallest ring that holds a release of the whole roster of `study`: its members' capacities bound the sums."""
+    """The smallest ring that holds a release of whichever members of `study` answer it, so that a retry has the same.
+
+    The capacities of all bound the sums; the noise is that of as few honest sites as there may be, at every site.
+    """
     try:
         step = study.step_of(release)
     except IndexError as error:
@@ -88,4 +92,4 @@ def check_sums_fit(study: Study) -> None:
 def _variance(study: Study, sensitivity: Sensitivity, release: int) -> int:
     """Of each site's noise in a release."""
     multiplier = study.step_of(release).multiplier
-    return 0 if multiplier is None else scale.site_variance(sensitivity, multiplier, study.shares)
+    return 0 if multiplier is None else scale.site_variance(sensitivity, multiplier, study.floor)

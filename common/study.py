@@ -57,12 +57,14 @@ class Member:
     """A site of the roster.
 
     `capacity`: public upper bound on the rows it answers with, declared by the site. `key`: public Ed25519 key of its
-    agent, 64 hex digits; empty where it neither masks its answers nor signs its receipt.
+    agent, 64 hex digits; empty where it neither masks its answers nor signs its receipt. `officer`: of the person who
+    answers for its data, and approves studies; empty in simulations.
     """
 
     name: str
     capacity: int
     key: str = ""
+    officer: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Study:
     """Fewest sites whose answers a masked sum may open for; None: all of them."""
     attempts: int = 3
     """Most attempts at one release: a site that drops out costs another one, and each costs its price."""
+    code: str = ""
+    """The digest of the software that sites run (common/code.py), 64 hex digits; empty in simulations."""
 
     def __post_init__(self) -> None:
         # one form for each meaning, so that equal studies have equal digests

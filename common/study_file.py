@@ -33,7 +33,7 @@ _LARGE = 1 << 48
 _FILE_BYTES = 1 << 23
 _DIGITS = 60
 _NONE = "none"
-_KEY = re.compile(r"[0-9a-f]{64}")
+_HEX = re.compile(r"[0-9a-f]{64}")
 _DECIMAL = re.compile(rf"[0-9]{{1,30}}(\.[0-9]{{1,{_DIGITS}}})?")
 
 
@@ -91,7 +91,7 @@ def _study_lines(study: Study) -> list[str]:
     values = {
         "name": study.name, "purpose": study.purpose or None, "target": study.target, "unit": study.unit,
         "holdout": study.holdout, "engine": study.engine, "trust": study.trust.value, "rows": study.rows,
-        "max_rows_per_unit": study.max_rows_per_unit,
+        "max_rows_per_unit": study.max_rows_per_unit, "code": study.code or None,
     }  # fmt: skip
     return [entry(key, value) for key, value in values.items() if value is not None]
 
@@ -106,6 +106,8 @@ def _member_lines(member: Member) -> Iterator[str]:
     yield entry("capacity", member.capacity)
     if member.key:
         yield entry("key", member.key)
+    if member.officer:
+        yield entry("officer", member.officer)
 
 
 def _step_lines(step: Step) -> Iterator[str]:
@@ -199,6 +201,7 @@ def _study(source: str, tables: dict[str, Any], schema: Schema) -> Study:
         roster=tuple(_roster(source, tables["roster"])),
         plan=tuple(_plan(source, tables["plan"])),
         purpose=table.text("purpose", ""),
+        code=_hex(table, "code", "the software that sites run, as `silosynth site doctor` shows them"),
     )
     table.done()
     privacy.done()
@@ -222,11 +225,16 @@ def _roster(source: str, values: Any) -> Iterator[Member]:
         name = table.text("name")
         if not name.strip() or not name.isprintable():
             raise table.wrong("name", "must be a short text without control characters")
-        key = table.text("key", "")
-        if key and not _KEY.fullmatch(key):
-            raise table.wrong("key", "must be the 64 hex digits of a site's public key, as the site shows it")
-        yield Member(name, table.whole("capacity", 1, _LARGE), key)
+        keys = [_hex(table, key, "a site's public key, as its request.json shows it") for key in ("key", "officer")]
+        yield Member(name, table.whole("capacity", 1, _LARGE), *keys)
         table.done()
+
+
+def _hex(table: TableReader, key: str, what: str) -> str:
+    text = table.text(key, "")
+    if text and not _HEX.fullmatch(text):
+        raise table.wrong(key, f"must be the 64 hex digits of {what}")
+    return text
 
 
 def _plan(source: str, values: Any) -> Iterator[Step]:

@@ -47,6 +47,7 @@ _SESSION_REPLY: Final = 9
 _HEAD: Final = struct.Struct("<4sHB32sII16s")
 _NONCE_AT: Final = _HEAD.size - NONCE_BYTES
 _SESSION_HEAD: Final = struct.Struct("<4sHB32sB16s")
+_STUDY_AT: Final = 7  # in both
 _U8: Final = struct.Struct("<B")
 _U16: Final = struct.Struct("<H")
 _U32: Final = struct.Struct("<I")
@@ -72,6 +73,9 @@ class Limits:
 
 LIMITS: Final = Limits()
 _MASKED_BYTES: Final = 8 * LIMITS.vector_values
+
+PIECE_BYTES: Final = 1 << 22
+"""A frame travels in pieces of at most so many bytes, so that whoever carries it can refuse longer bodies unread."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,16 @@ def decode_session_reply(frame: bytes) -> SessionReply:
     return reply
 
 
+def study_of(frame: bytes) -> str:
+    """The digest of the study that a frame says it is about; nothing of it has been checked. "" for too short a one."""
+    return frame[_STUDY_AT : _STUDY_AT + 32].hex() if len(frame) >= _SESSION_HEAD.size else ""
+
+
+def pieces(frame: bytes) -> list[bytes]:
+    """The frame in its pieces, at least one; joined in this order they are the frame."""
+    return [frame[at : at + PIECE_BYTES] for at in range(0, max(len(frame), 1), PIECE_BYTES)]
+
+
 def _head(kind: int, message: Request | Reply) -> bytes:
     if not _DIGEST.fullmatch(message.study) or len(message.nonce) != NONCE_BYTES:
         raise MalformedFrame("a study is 64 hex digits, a nonce 16 bytes")
@@ -308,8 +322,8 @@ def _floats(values: NDArray[np.float32]) -> bytes:
     return _U32.pack(values.size) + values.astype("<f4").tobytes()
 
 
-def _joined(pieces: list[bytes]) -> bytes:
-    frame = b"".join(pieces)
+def _joined(fields: list[bytes]) -> bytes:
+    frame = b"".join(fields)
     if len(frame) > LIMITS.frame_bytes:
         raise MalformedFrame("the frame is too long")
     return frame

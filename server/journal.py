@@ -29,6 +29,7 @@ from silosynth.common.errors import InvalidInput, QuorumLost, Tampered
 from silosynth.common.privacy import View, mu_squared
 from silosynth.common.study import Study
 from silosynth.server.certificate import Asked, performed
+from silosynth.server.files import replace
 
 FORMAT: Final = 1
 
@@ -170,21 +171,6 @@ class Journal:
         if header.get("study") != self._study.digest:
             raise Tampered(f"{self._state} belongs to another study")
         return Entry(**_parsed(header["entry"].encode()))
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash it is either the old one or the new one."""
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _line(line: Entry | Asked) -> str:

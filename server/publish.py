@@ -3,13 +3,12 @@
 A table is written block by block to CSV and Parquet; column types come from the schema alone, so that blocks agree.
 """
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from silosynth.common.errors import InvalidInput, MalformedFrame
 from silosynth.common.generator import LIMITS, Artefact, load, sample_blocks
 from silosynth.common.progress import Progress
 from silosynth.common.schema import Schema
-from silosynth.server.journal import replace
 
 _DECODING: Final = 1  # stream of a seed
 
@@ -84,16 +82,6 @@ class TableFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.__exit__(kind, error, trace)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file for people and programs: sorted by nothing, two spaces, no NaN."""
-    replace(path, (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
-
-
-def write_text(path: Path, content: str) -> None:
-    """A text file, in UTF-8."""
-    replace(path, content.encode())
 
 
 @contextmanager

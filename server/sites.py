@@ -24,6 +24,7 @@ from silosynth.common.receipt import Signed, unpack, verified
 from silosynth.common.study import Study, Trust
 from silosynth.server.carrier import Carrier, Patience
 from silosynth.server.coordinator import Answers, Attempts, Total
+from silosynth.server.nodes import Register
 from silosynth.server.session import SecureSums, telling
 
 SETTLE: Final = "settle"
@@ -34,9 +35,14 @@ class GridSites:
     """Implements coordinator.Sites."""
 
     def __init__(
-        self, grid: Grid, progress: Progress, patience: Patience | None = None, stop: threading.Event | None = None
+        self,
+        grid: Grid,
+        progress: Progress,
+        patience: Patience | None = None,
+        stop: threading.Event | None = None,
+        register: Register | None = None,
     ) -> None:
-        self._carrier = Carrier(grid, patience or Patience(), stop or threading.Event())
+        self._carrier = Carrier(grid, patience or Patience(), stop or threading.Event(), register)
         self._progress = progress
         self._sums: dict[str, SecureSums] = {}
 

@@ -29,6 +29,7 @@ from silosynth.common.arrays import Vector
 from silosynth.common.engine import Parts, Units
 from silosynth.common.engines import CODECS
 from silosynth.common.secagg import masks
+from silosynth.common.secagg.faults import SumRefused
 from silosynth.common.secagg.messages import (
     NOTHING,
     Acknowledgement,
@@ -124,6 +125,9 @@ class Enemy:
         self.members = tuple(range(len(self.study.roster)))
         self.private = {at: X25519PrivateKey.generate() for at in self.members if at not in victims.sites}
         self.openings: list[bytes] = []
+        self.opened = 0
+        self.learnt: dict[tuple[int, int], Head] = {}
+        self.named: dict[tuple[int, int], Head] = {}
         self.shown: dict[int, bytes] = {}
         self.answers: list[Answer] = []
         self.refused: list[str] = []
@@ -141,13 +145,17 @@ class Enemy:
             self.step(at, Phase.CONFIRM, write_bundle(Kind.CONFIRMATION, confirm(at, frames), self.agreement))
 
     def open(self) -> None:
-        """Have the openings of all members."""
+        """Have the openings of all members. Those of colluders name what victims know of them, and show newer heads."""
+        self.opened, self.named = self.opened + 1, dict(self.learnt)
         self.openings = [self.opening(at) if at in self.private else self.step(at, Phase.OPEN) for at in self.members]
 
     def join(self, place: int, openings: Sequence[bytes]) -> bytes:
         """A victim's acknowledgement of these openings."""
         self.shown[place] = write_bundle(Kind.TRANSCRIPT, openings, self.agreement)
-        return self.step(place, Phase.JOIN, self.shown[place])
+        said = self.step(place, Phase.JOIN, self.shown[place])
+        if said:
+            self.learnt |= {(one, place): Head(self.opened, bytes(32)) for one in self.private}
+        return said
 
     def step(self, place: int, phase: Phase, frame: bytes = b"") -> bytes:
         """What a victim says to a step of a session; nothing where it refuses."""
@@ -161,12 +169,22 @@ class Enemy:
         """A colluder's opening, with a key of its own or any other, in its own name and hand or in another's."""
         signer = place if signer is None else signer
         own = self.private[signer].public_key().public_bytes_raw()
-        opening = Opening(place, 1, Head(1, bytes(32)), own if key is None else key, bytes(32))
+        named = tuple(self.named.get((place, other), NOTHING) for other in self.members)
+        head = Head(self.opened, bytes(32))
+        opening = Opening(place, self.opened, head, own if key is None else key, bytes(32), named)
         return write_opening(opening, self.agreement, _key(self.study.roster[signer].name))
 
     def acknowledgement(self, place: int, transcript: bytes) -> bytes:
-        """A colluder's, that knows of nothing."""
-        said = Acknowledgement(place, transcript_hash(transcript), (NOTHING,) * len(self.members))
+        """A colluder's, that knows what each member would have it know."""
+
+        def known(frame: bytes) -> Head:
+            try:
+                return read_opening(frame, self.agreement).named[place]
+            except SumRefused:  # an opening that was forged
+                return NOTHING
+
+        heads = tuple(map(known, read_bundle(Kind.TRANSCRIPT, transcript, self.agreement)))
+        said = Acknowledgement(place, transcript_hash(transcript), heads)
         return write_acknowledgement(said, self.agreement, _key(self.study.roster[place].name))
 
     def public(self, place: int) -> bytes:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import click
 import typer
 
-from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError, StudyRefused
-from silosynth.simulations import cli_compare, cli_site, cli_study, cli_verify
+from silosynth.common.errors import Declined, InvalidInput, NotPossible, SilosynthError, StudyRefused
+from silosynth.simulations import cli_compare, cli_coordinator, cli_site, cli_study, cli_verify
 from silosynth.simulations.cli_options import (
     AllowGaps,
     AsJson,
@@ -49,6 +49,7 @@ app.command()(cli_compare.compare)
 app.command()(cli_verify.verify)
 app.add_typer(cli_study.app, name="study")
 app.add_typer(cli_site.app, name="site")
+app.add_typer(cli_coordinator.app, name="coordinator")
 
 
 class Runtime(StrEnum):
@@ -182,8 +183,9 @@ def _run(arguments: list[str]) -> int:
     except (InvalidInput, NotPossible) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
-    except StudyRefused as error:
-        print(f"refused: {error}. {_WHERE_CAPS_ARE}", file=sys.stderr)
+    except (StudyRefused, Declined) as error:
+        cure = f". {_WHERE_CAPS_ARE}" if isinstance(error, StudyRefused) else ""
+        print(f"refused: {error}{cure}", file=sys.stderr)
         return REFUSED
     except SilosynthError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -24,7 +24,7 @@ def new(
     """Draft a study; whatever came from rows is marked unreviewed, for a person to confirm."""
     from silosynth.client.draft import draft
     from silosynth.common.errors import InvalidInput
-    from silosynth.server.publish import write_text
+    from silosynth.server.files import write_text
 
     if output.exists():
         raise InvalidInput(f"{output} exists; nothing is overwritten: choose another name")

@@ -18,7 +18,7 @@ from silosynth.common.progress import Progress
 from silosynth.common.study import Member, Study, Trust
 from silosynth.common.study_file import read_study
 from silosynth.server.bundle import CERTIFICATE
-from silosynth.server.publish import write_json, write_text
+from silosynth.server.files import write_json, write_text
 from silosynth.simulations.chosen import check_engine, check_epsilon, check_trust, chosen
 from silosynth.simulations.cohort import Cohort, check_gaps, split
 from silosynth.simulations.compare_plot import drawn, page

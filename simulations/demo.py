@@ -25,15 +25,20 @@ def study() -> Study:
     return read_study(text, source="demo.toml")
 
 
-def sites() -> dict[str, pd.DataFrame]:
-    """The rows of each site, as text. Raises NotPossible where the package that ships them is not installed."""
+def recorded() -> pd.DataFrame:
+    """The whole table as it was published, as text. Raises NotPossible where the package that ships it is missing."""
     if importlib.util.find_spec("statsmodels") is None:
         raise NotPossible(
             "the demo's table comes with statsmodels, which is not installed: pip install 'silosynth[demo]'"
         )
     resource = importlib.resources.files("statsmodels") / "datasets" / "randhie" / "src" / "randhie.csv"
     with resource.open(encoding="ascii") as file:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def sites() -> dict[str, pd.DataFrame]:
+    """The rows of each site, as text. Raises NotPossible, as `recorded` does."""
+    table = recorded()
     rated = [table[column] == "1" for column in ("hlthg", "hlthf", "hlthp")]
     table["health"] = np.select(rated, ["good", "fair", "poor"], "excellent")
     table["inpatient"] = _yes(table["inpdol"], 0.0)

@@ -12,6 +12,7 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 
 from silosynth.common import wire
+from silosynth.server.nodes import unpacked
 from silosynth.simulations.grid import LocalGrid
 
 CALL: Final = "call"
@@ -126,9 +127,9 @@ class FaultyGrid(LocalGrid):
         elif fault is Fault.LATE_REPLY:
             self._late[name] = len(self._lines) + 2
         elif fault is Fault.TWICE:
-            first = _frame(self._replies[name])
+            first = unpacked(self._replies[name])
             super().deliver(message)
-            if _frame(self._replies[name]) != first:
+            if unpacked(self._replies[name]) != first:
                 self.differed.append(moment)
 
     def _fault(self, moment: Moment) -> Fault | None:
@@ -142,13 +143,9 @@ class FaultyGrid(LocalGrid):
 def _moment(place: int, message: Message) -> Moment:
     match message.metadata.message_type:
         case "query":
-            asked = wire.decode_request(_frame(message))
+            asked = wire.decode_request(unpacked(message))
             return Moment(place, ROUND, asked.release, asked.attempt)
         case "query.session":
-            return Moment(place, wire.decode_session_request(_frame(message)).phase.name.lower())
+            return Moment(place, wire.decode_session_request(unpacked(message)).phase.name.lower())
         case _:
             return Moment(place, CALL)
-
-
-def _frame(message: Message) -> bytes:
-    return message.content.array_records["frame"]["frame"].data

@@ -14,8 +14,8 @@ from silosynth.common.study import Study
 from silosynth.common.study_file import write_study
 from silosynth.server.bundle import CERTIFICATE
 from silosynth.server.certificate import Noise
+from silosynth.server.files import write_text
 from silosynth.server.journal import Journal
-from silosynth.server.publish import write_text
 
 JOURNAL: Final = "journal.jsonl"
 STUDY: Final = "study.toml"

@@ -18,8 +18,8 @@ import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 
-from silosynth.client.books import Account, Price, price
-from silosynth.client.entries import Planned, Sessioned
+from silosynth.client.books import FREE, Account, Price, price
+from silosynth.client.entries import Ended, Planned, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.keys import agent_key, public_key
 from silosynth.client.ledger import Ledger
@@ -35,7 +35,7 @@ from silosynth.common.secagg.site import Seat
 from silosynth.common.secagg_study import agreement
 from silosynth.common.study import Member, Study
 from silosynth.server.certificate import Noise
-from silosynth.server.publish import write_text
+from silosynth.server.files import write_text
 from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
 from silosynth.simulations.stored import Stored
 from silosynth.simulations.telling import telling
@@ -83,6 +83,7 @@ class Homes:
                 progress("prepare", count, len(self.study.roster))
                 ledger = ledgers.enter_context(closing(self.ledger(member.name)))
                 sites.append(self.site(member.name, ledger, units[member.name], progress))
+                ledgers.callback(sites[-1].close)
                 try:
                     sites[-1].approve(self.study)
                 except Refused as refused:
@@ -90,6 +91,13 @@ class Homes:
             if refusals:
                 raise StudyRefused(refusals)
             yield sites
+
+    def end_sessions(self, secrets: Path) -> None:
+        """End, in order, the sessions of all sites that are in the folder `secrets`."""
+        for member in self.study.roster:
+            with closing(self.ledger(member.name)) as ledger:
+                if (sessions := self._sessions(member.name, ledger, secrets)) is not None:
+                    sessions.close()
 
     def _sessions(self, name: str, ledger: Ledger, secrets: Path | None) -> Sessions | None:
         if not any(member.key for member in self.study.roster):
@@ -111,24 +119,26 @@ class Homes:
             policy = just_this(self.study)
             if self.noise is Noise.SYSTEM:
                 write_text(path, write_policy(policy))
-        sessions = sum(
-            isinstance(entry.record, Sessioned) and entry.record.study == self.study.digest
-            for entry in (ledger.entries() if self.study.masked else ())
-        )
+        room = self._room_for_restarts(ledger)
         return replace(
             policy,
-            study_caps=self._raised(policy.study_caps, sessions),
-            lifetime_caps=self._raised(policy.lifetime_caps, sessions),
+            study_caps=_raised(policy.study_caps, room),
+            lifetime_caps=_raised(policy.lifetime_caps, room),
             allow_no_privacy=self.noise is not Noise.SYSTEM,
             allow_unreviewed=True,
             allow_plain_sums=not self.study.masked,
         )
 
-    def _raised(self, caps: Caps, sessions: int) -> Caps:
-        """Caps that leave room for restarts after so many sessions of this study and new attempts, for nothing else."""
+    def _room_for_restarts(self, ledger: Ledger) -> Price:
+        """What earlier sessions of this study may have cost besides its plan, or its going on may, and nothing else."""
+        if not self.study.masked:
+            return FREE
+        records = [entry.record for entry in ledger.entries()]
+        sessions = sum(isinstance(one, Sessioned) and one.study == self.study.digest for one in records)
+        ended = sum(isinstance(one, Ended) and one.study == self.study.digest and not one.lost for one in records)
         planned = Planned.of(self.study, private=True)
-        cost = price(planned.event()) + Account(planned, Price()).forgotten
-        return Caps(_more(caps.aggregate, sessions * cost.aggregate), _more(caps.local, sessions * cost.local))
+        retried, whole = Account(planned, Price()).retried, price(planned.event())
+        return sum([retried] * sessions + [retried + whole] * (sessions - ended), FREE)
 
     def _source(self, name: str) -> NoiseSource:
         match self.noise:
@@ -175,6 +185,10 @@ def _signer(home: Path, noise: Noise, seed: int) -> Ed25519PrivateKey:
     if noise is Noise.SYSTEM:
         return agent_key(_made(home))
     return Ed25519PrivateKey.from_private_bytes(sha256(f"silosynth/agent\n{seed}\n{home.name}".encode()).digest())
+
+
+def _raised(caps: Caps, room: Price) -> Caps:
+    return Caps(_more(caps.aggregate, room.aggregate), _more(caps.local, room.local))
 
 
 def _more(cap: Cap | None, mu_squared: Fraction) -> Cap | None:

@@ -26,12 +26,13 @@ from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
+from silosynth.server.product import Product
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
 from silosynth.simulations.folder import SITES, Folder, check_path
 from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, Resident, with_keys, write_units
-from silosynth.simulations.product import Product, publish
+from silosynth.simulations.product import publish
 from silosynth.simulations.result import Result
 
 Runtime = Literal["memory", "flower"]
@@ -145,5 +146,8 @@ def _train(
         progress("ray", 0, 0)
         with TemporaryDirectory() as private:  # to this user; gone when the study is
             write_units(Path(private), cohort.units)
-            flower.run(server, client_app(Resident(homes, Path(private))), len(sites), stop)
+            try:
+                flower.run(server, client_app(Resident(homes, Path(private))), len(sites), stop)
+            finally:
+                homes.end_sessions(Path(private))
     return delivered[0]

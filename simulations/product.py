@@ -1,104 +1,26 @@
-"""The end of a simulation: sample, score, and write what a study publishes."""
+"""The end of a simulation: what a study publishes, and its scores against the rows that were held back."""
 
-import resource
-import sys
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
 from silosynth.common.evaluate import evaluate as score
-from silosynth.common.evaluate import report
 from silosynth.common.evaluate.scores import Scores
-from silosynth.common.generator import save
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
-from silosynth.server.bundle import CERTIFICATE, hashes_of
-from silosynth.server.certificate import Asked, Noise, certificate, completed
-from silosynth.server.coordinator import Learnt
-from silosynth.server.journal import Entry, replace
-from silosynth.server.publish import TableFiles, sampled, write_json, write_text
+from silosynth.server import product as server
+from silosynth.server.product import Product
 from silosynth.simulations.cohort import Cohort
-
-SCORED_ROWS: Final = 200_000
-"""Synthetic rows that are kept in memory to be scored; more are written, but not scored."""
-
-
-@dataclass(frozen=True)
-class Product:
-    """What training left."""
-
-    study: Study
-    learnt: Learnt
-    entries: tuple[Entry, ...]
-    asked: tuple[Asked, ...]
-    noise: Noise
-    seconds: float
-    """Wall clock of sites and coordinator together, in this process."""
-    cpu_seconds: float | None
-    """Of the same; None where a part of the study ran earlier, in a process that was stopped."""
 
 
 def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
     """Write every file of the product, whole; certificate.json last."""
-    study = product.study
-    paper = certificate(study, len(product.entries), product.noise, product.asked)
-    replace(out / "generator.safetensors", save(product.learnt.generator, study, paper))
-    began = time.monotonic()
-    synthetic = _write_table(out, product, seed, progress)
-    sampled_at = time.monotonic()
-    scores = _score(study, cohort, synthetic, seed, progress) if evaluate else Scores({}, {"synthetic": len(synthetic)})
-    ended = time.monotonic()
-    seconds = {
-        "total": round(product.seconds + ended - began, 3),
-        "train": round(product.seconds, 3),
-        "sample": round(sampled_at - began, 3),
-        "evaluate": round(ended - sampled_at, 3),
-    }
-    metrics = scores.to_json() | {
-        "seconds": seconds,
-        "train_cpu_seconds": None if product.cpu_seconds is None else round(product.cpu_seconds, 3),
-        "peak_memory_mb": peak_memory_mb(),
-    }
-    write_json(out / "metrics.json", metrics)
-    write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, cohort.notes)))
-    write_json(out / CERTIFICATE, completed(paper, hashes_of(out), product.learnt.receipts))
-    return scores
+    judge = partial(_score, product.study, cohort, seed, progress) if evaluate else None
+    return server.publish(out, product, seed, progress, judge, cohort.notes)
 
 
-def rows_of(product: Product) -> int:
-    """Synthetic rows to publish: as many as the study says, or as there are units by the noisy totals."""
-    return product.study.rows or max(1, round(product.learnt.units))
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process ever held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
-
-
-def _facts(seed: int, seconds: Mapping[str, float], notes: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Provenance for the report."""
-    facts = [("Seed of splits, network and sampling", str(seed)), ("Seconds", f"{seconds['total']:.0f}")]
-    return facts + [("Note on the input", note) for note in notes]
-
-
-def _write_table(out: Path, product: Product, seed: int, progress: Progress) -> pd.DataFrame:
-    """Write synthetic.csv and synthetic.parquet; the first SCORED_ROWS rows, typed."""
-    study, kept, count = product.study, [], 0
-    with TableFiles(study.schema, [out / "synthetic.csv", out / "synthetic.parquet"]) as files:
-        for block in sampled(product.learnt.generator, study.schema, rows_of(product), seed, progress):
-            files.add(block)
-            if count < SCORED_ROWS:
-                kept.append(block)
-                count += len(block)
-    return pd.concat(kept, ignore_index=True)
-
-
-def _score(study: Study, cohort: Cohort, synthetic: pd.DataFrame, seed: int, progress: Progress) -> Scores:
+def _score(study: Study, cohort: Cohort, seed: int, progress: Progress, synthetic: pd.DataFrame) -> Scores:
     persons = None if study.unit is None else (list(cohort.train.ids), list(cohort.holdout.ids))
     return score(
         study.schema,

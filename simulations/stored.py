@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from silosynth.common.secagg.messages import Head
-from silosynth.common.secagg.site import Joined, Seat, Secrets, SiteSession
+from silosynth.common.secagg.rounds import Round
+from silosynth.common.secagg.site import Joined, Pad, Seat, Secrets, SiteSession
 
 
 class Stored(MutableMapping[str, SiteSession]):
@@ -21,9 +22,9 @@ class Stored(MutableMapping[str, SiteSession]):
         self._seat = seat
         self._study = seat.agreement.study.hex()
 
-    def make(self, seat: Seat, secrets: Secrets, number: int, head: Head) -> SiteSession:
+    def make(self, seat: Seat, secrets: Secrets, number: int, head: Head, named: tuple[Head, ...]) -> SiteSession:
         """A session that is stored from now on."""
-        return _StoredSession(seat, secrets, number, head, self._path)
+        return _StoredSession(seat, secrets, number, head, named, self._path)
 
     def __getitem__(self, study: str) -> SiteSession:
         """The session of a study, made again. Raises KeyError."""
@@ -48,16 +49,17 @@ class Stored(MutableMapping[str, SiteSession]):
 
 
 class _StoredSession(SiteSession):
-    """A session that writes down whatever it is told, so that it can be made again.
+    """A session that writes down whatever it is told, so that it can be made again."""
 
-    But for the last round it answered: that none is answered twice is the ledger's business, too.
-    """
-
-    def __init__(self, seat: Seat, secrets: Secrets, number: int, head: Head, path: Path) -> None:
-        super().__init__(seat, secrets, number, head)
+    def __init__(  # as SiteSession, and where
+        self, seat: Seat, secrets: Secrets, number: int, head: Head, named: tuple[Head, ...], path: Path
+    ) -> None:
+        super().__init__(seat, secrets, number, head, named)
         self._path = path
-        hidden = [value.hex() for value in (secrets.key, secrets.nonce, secrets.noise)]
-        self._write({"secrets": hidden, "number": number, "head": _plain(head)})
+        if not path.exists():
+            hidden = [value.hex() for value in (secrets.key, secrets.nonce, secrets.noise)]
+            heads = {"head": _plain(head), "named": [_plain(one) for one in named]}
+            self._write({"secrets": hidden, "number": number} | heads)
 
     def join(self, transcript: bytes, known: Mapping[int, Head]) -> Joined:
         """See SiteSession."""
@@ -66,10 +68,21 @@ class _StoredSession(SiteSession):
         self._write({"transcript": transcript.hex(), "known": heads})
         return joined
 
-    def confirm(self, confirmation: bytes, is_ancestor: Callable[[Head], bool]) -> None:
+    def confirm(self, confirmation: bytes, is_ancestor: Callable[[Head], bool]) -> Mapping[int, Head]:
         """See SiteSession."""
-        super().confirm(confirmation, is_ancestor)
+        known = super().confirm(confirmation, is_ancestor)
         self._write({"confirmation": confirmation.hex()})
+        return known
+
+    def begin(self, asked: Round) -> Pad:
+        """See SiteSession."""
+        pad = super().begin(asked)
+        self._write({"last": self._last, "retries": self._retries})
+        return pad
+
+    def go_on(self, last: tuple[int, int], retries: int) -> None:
+        """Be where the session was: this round was begun last, and so many asked again."""
+        self._last, self._retries = last, retries
 
     def close(self) -> None:
         """See SiteSession."""
@@ -77,20 +90,22 @@ class _StoredSession(SiteSession):
         self._path.unlink(missing_ok=True)
 
     def _write(self, told: dict[str, Any]) -> None:
-        known = {} if "secrets" in told else json.loads(self._path.read_bytes())
+        known = json.loads(self._path.read_bytes()) if self._path.exists() else {}
         self._path.write_text(json.dumps(known | told), encoding="utf-8")
 
 
 def _read(path: Path, seat: Seat) -> SiteSession:
     """The session in a file, told all it was told before."""
     told = json.loads(path.read_bytes())
-    session = _StoredSession(
-        seat, Secrets(*map(bytes.fromhex, told["secrets"])), told["number"], _head(told["head"]), path
-    )
+    named = tuple(map(_head, told["named"]))
+    secrets = Secrets(*map(bytes.fromhex, told["secrets"]))
+    session = _StoredSession(seat, secrets, told["number"], _head(told["head"]), named, path)
     if "transcript" in told:
         session.join(bytes.fromhex(told["transcript"]), {int(site): _head(raw) for site, raw in told["known"].items()})
     if "confirmation" in told:
         session.confirm(bytes.fromhex(told["confirmation"]), lambda _head: True)  # as it was found to be
+    if "last" in told:
+        session.go_on((told["last"][0], told["last"][1]), told["retries"])
     return session
 
 

@@ -5,5 +5,5 @@ from pathlib import Path
 
 import pytest
 
-sys.path += [str(Path(__file__).parent / folder) for folder in ("unit", "privacy", "integration")]
+sys.path += [str(Path(__file__).parent / folder) for folder in ("unit", "privacy", "integration", "../deploy")]
 pytest.register_assert_rewrite("mechanism_checks")

@@ -64,7 +64,13 @@ def read_table(
     Raises:
         InvalidData: with file, column, row number and cure.
     """
-    source = open_table(path)
+    return typed(open_table(path), schema, unit, also=also, chunk_rows=chunk_rows)
+
+
+def typed(
+    source: TextTable, schema: Schema, unit: str | None, *, also: Sequence[str] = (), chunk_rows: int = CHUNK_ROWS
+) -> Table:
+    """All rows of a table of text, wherever it lies, typed. Arguments and errors are those of `read_table`."""
     keys = [name for name in dict.fromkeys([*([unit] if unit else []), *also]) if name not in schema.names]
     frames, ids, texts = [], [], []
     counts = [ColumnCounts()] * len(schema.columns)

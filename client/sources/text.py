@@ -27,6 +27,8 @@ Chunks: TypeAlias = Callable[[Sequence[str], int], Iterator[Chunk]]
 class TextTable:
     """A table that is ready to be read: what it is called, its columns, and what a person should know about it.
 
+    `naming` says how a column is given the name it should have, where that is not by a line of the file.
+
     `read(columns, chunk_rows)` goes through its rows once, from the beginning at each call; raises InvalidData for a
     row that does not have the header's shape, and for a table without rows.
     """
@@ -35,6 +37,7 @@ class TextTable:
     names: tuple[str, ...]
     read: Chunks = field(repr=False)
     notes: tuple[str, ...] = ()
+    naming: str = ""
 
     def chunks(self, columns: Sequence[str], rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """The rows of `columns`. Raises InvalidData where one is not in the table, or is there twice."""
@@ -47,8 +50,9 @@ class TextTable:
         fold = {name.casefold(): name for name in self.names}
         near = difflib.get_close_matches(column.casefold(), fold, n=1)
         if near:  # a near name is the header's own; other names might be a row's values, where a header is absent
-            return f"; did you mean {fold[near[0]]!r}?"
-        return "; add it to the table or take it out of the study (the first line must hold the column names)"
+            return f"; did you mean {fold[near[0]]!r}?" + (f" Then {self.naming}" if self.naming else "")
+        naming = self.naming or "the first line must hold the column names"
+        return f"; add it to the table or take it out of the study ({naming})"
 
 
 def header(source: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Pairwise masks bound to the exact question and the exact set of answering sites:
 it, and are uniform otherwise. No shares, no trip to unmask; a site that drops out costs another attempt.
 
     site (site.py)                                      coordinator (coordinator.py)
-    SiteSession(seat, secrets, number, head)            CoordinatorSession(agreement)
+    SiteSession(seat, secrets, number, head, named)     CoordinatorSession(agreement)
       .opening                              -- bytes ->   .open(frame)
       .join(transcript, known) -> Joined    <- bytes --   .transcript
       Joined.acknowledgement                -- bytes ->   .acknowledge(frame)

@@ -4,9 +4,14 @@ No word depends on rows: whatever is refused is refused for what messages and pu
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from silosynth.common.errors import SilosynthError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from silosynth.common.secagg.messages import Head
 
 NO_SESSION: Final = "no session of secure sums"
 """What a site says that holds no confirmed session of the study: it was restarted, or has none yet."""
@@ -24,7 +29,6 @@ class Fault(StrEnum):
     WEAK_KEY = "key agreement gives no secret"
     OTHER_TRANSCRIPT = "made for another transcript"
     OUT_OF_PHASE = "message of another phase"
-    PEER_BEHIND = "a member's record is older than it was, or another one"
     ROLLED_BACK = "own record is older than what members have seen, or another one"
     NOT_IN_SET = "site not in the answering set"
     SET_TOO_SMALL = "answering set below the threshold"
@@ -48,9 +52,11 @@ class SumRefused(SilosynthError):
 class Locked(SumRefused):
     """Peers saw more of this site's ledger than the site has: it was restored from an old copy, or cloned.
 
-    Nothing may be answered in any study until a person has looked; whoever catches this makes that durable. `site`: the
-    witness. It may lie, and then its signed acknowledgement proves it: no entry of this site's ledger has that hash.
+    Nothing may be answered in any study until a person has looked; whoever catches this makes that durable. `seen`:
+    what each witness, by index, has seen; `site`: the first of them. They may lie, and then their signed
+    acknowledgements prove it: no entry of this site's ledger has that hash.
     """
 
-    def __init__(self, witness: int) -> None:
-        super().__init__(Fault.ROLLED_BACK, witness)
+    def __init__(self, seen: "Mapping[int, Head]") -> None:
+        super().__init__(Fault.ROLLED_BACK, min(seen))
+        self.seen = seen

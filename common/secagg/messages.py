@@ -6,9 +6,10 @@ MalformedFrame for bytes that are no message):
       pinned Ed25519 key, for one kind of message: what is signed here is nothing anywhere else;
   M2  lengths follow from kind and roster, so a frame of another length is refused before anything is read.
 
-Layout (little-endian; `head` = u64 count + 32 bytes hash; all hashes are SHA-256):
+Layout (little-endian; `head` = u64 count, below 2^63, + 32 bytes hash; all hashes are SHA-256):
   signed           "SILO" | u16 format | u8 kind | study 32 bytes | roster 32 bytes | u16 member | body | signature 64
-  opening          u64 session | head of the member's ledger | X25519 key 32 bytes | nonce 32 bytes
+  opening          u64 session | head of the member's ledger | X25519 key 32 bytes | nonce 32 bytes | a head for every
+                   member, of the sender's ledger: what that member last said it knew
   acknowledgement  transcript's hash | a head for every member
   reply            context's hash | vector's hash                      (the vector itself travels beside it)
   bundle           "SILO" | u16 format | u8 kind | study | roster | u16 frames | that many signed frames of one kind
@@ -36,6 +37,7 @@ _TOP: Final = struct.Struct("<4sHB32s32sH")
 _HEAD: Final = struct.Struct("<Q32s")
 _SESSION: Final = struct.Struct("<Q")
 _SIGNATURE_BYTES: Final = 64
+_LAST_COUNT: Final = (1 << 63) - 1  # the largest that a ledger's database holds
 
 REPLY_BYTES: Final = _TOP.size + 2 * HASH_BYTES + _SIGNATURE_BYTES
 """Of every reply's frame."""
@@ -68,13 +70,17 @@ NOTHING: Final = Head(0, bytes(HASH_BYTES))
 
 @dataclass(frozen=True)
 class Opening:
-    """A member's part of a session. `session`: its own number, never used before; `head`: with the tranche reserved."""
+    """A member's part of a session. `session`: its own number, never used before; `head`: with the tranche reserved.
+
+    `named`: for every member, the head of *this* ledger that it is believed to know; NOTHING for itself.
+    """
 
     site: int
     session: int
     head: Head
     key: bytes
     nonce: bytes
+    named: tuple[Head, ...]
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Masked(NamedTuple):
 def write_opening(opening: Opening, agreement: Agreement, signer: Ed25519PrivateKey) -> bytes:
     """The signed frame. Raises MalformedFrame where a field is out of range."""
     body = _pack(_SESSION, opening.session) + _head(opening.head) + _hash(opening.key) + _hash(opening.nonce)
+    body += _heads(opening.named, agreement)
     return _signed(Kind.OPENING, opening.site, body, agreement, signer)
 
 
@@ -112,23 +119,21 @@ def read_opening(frame: bytes, agreement: Agreement) -> Opening:
     """The opening in a frame, verified (M1). Raises MalformedFrame, SumRefused."""
     site, body = _verified(Kind.OPENING, frame, agreement)
     (session,) = _SESSION.unpack_from(body)
-    count, digest_of, key, nonce = struct.unpack_from("<Q32s32s32s", body, _SESSION.size)
-    return Opening(site, session, Head(count, digest_of), key, nonce)
+    head, rest = _heads_in(body[_SESSION.size : _SESSION.size + _HEAD.size])[0], body[_SESSION.size + _HEAD.size :]
+    key, nonce, named = rest[:HASH_BYTES], rest[HASH_BYTES : 2 * HASH_BYTES], rest[2 * HASH_BYTES :]
+    return Opening(site, session, head, key, nonce, _heads_in(named))
 
 
 def write_acknowledgement(given: Acknowledgement, agreement: Agreement, signer: Ed25519PrivateKey) -> bytes:
     """The signed frame. Raises MalformedFrame where a field is out of range."""
-    if len(given.heads) != len(agreement.roster):
-        raise MalformedFrame("an acknowledgement has a head for every member")
-    body = _hash(given.transcript) + b"".join(map(_head, given.heads))
+    body = _hash(given.transcript) + _heads(given.heads, agreement)
     return _signed(Kind.ACKNOWLEDGEMENT, given.site, body, agreement, signer)
 
 
 def read_acknowledgement(frame: bytes, agreement: Agreement) -> Acknowledgement:
     """The acknowledgement in a frame, verified (M1). Raises MalformedFrame, SumRefused."""
     site, body = _verified(Kind.ACKNOWLEDGEMENT, frame, agreement)
-    heads = tuple(Head(count, value) for count, value in _HEAD.iter_unpack(body[HASH_BYTES:]))
-    return Acknowledgement(site, body[:HASH_BYTES], heads)
+    return Acknowledgement(site, body[:HASH_BYTES], _heads_in(body[HASH_BYTES:]))
 
 
 def write_reply(reply: Reply, agreement: Agreement, signer: Ed25519PrivateKey) -> bytes:
@@ -171,7 +176,7 @@ def transcript_hash(bundle: bytes) -> bytes:
 def _size(kind: Kind, agreement: Agreement) -> int:
     """Of a signed frame, in bytes (M2)."""
     bodies = {
-        Kind.OPENING: _SESSION.size + _HEAD.size + 2 * HASH_BYTES,
+        Kind.OPENING: _SESSION.size + _HEAD.size * (1 + len(agreement.roster)) + 2 * HASH_BYTES,
         Kind.ACKNOWLEDGEMENT: HASH_BYTES + _HEAD.size * len(agreement.roster),
         Kind.REPLY: 2 * HASH_BYTES,
     }
@@ -223,7 +228,22 @@ def _pack(fields: struct.Struct, *values: object) -> bytes:
 
 
 def _head(head: Head) -> bytes:
+    if head.count > _LAST_COUNT:
+        raise MalformedFrame("no ledger has so many entries")
     return _pack(_HEAD, head.count, _hash(head.hash))
+
+
+def _heads(heads: tuple[Head, ...], agreement: Agreement) -> bytes:
+    if len(heads) != len(agreement.roster):
+        raise MalformedFrame("there is a head for every member")
+    return b"".join(map(_head, heads))
+
+
+def _heads_in(body: bytes) -> tuple[Head, ...]:
+    heads = tuple(Head(count, value) for count, value in _HEAD.iter_unpack(body))
+    if any(head.count > _LAST_COUNT for head in heads):
+        raise MalformedFrame("no ledger has so many entries")
+    return heads
 
 
 def _hash(value: bytes) -> bytes:

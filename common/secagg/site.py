@@ -9,8 +9,11 @@ Rules, each named where it is checked:
   S3  nothing is answered before all other members have acknowledged the same transcript, with the highest head they
       knew of this site's ledger *before* the session. If one of those is not in this site's own chain, the site was
       restored or cloned: Locked. (Acknowledgements of fewer, say c + 1, can miss every honest member that knew.)
-  S4  a member whose own opening shows an older head than this site knew, or another of the same number, is told so by
-      the acknowledgement, and this site does not go on with it;
+  S4  what this site knows of another's ledger changes only for an opening that names it: signed by the one whose ledger
+      it is, as what it believes this site to know, and a newer head beside it. So nobody who has lost a head makes
+      another forget it, however often sessions are opened. Where the two differ, the acknowledgement says what this
+      site knows, nobody goes on, and the session is opened again: an honest member names it then, since it is in its
+      chain; or it has to lock (S3);
   S5  a site answers only as a member of the set S, and only if |S| >= t;
   S6  (release, attempt) only rises, and release stays within the plan;
   S7  a round's masks are added once, to one vector, and the answer is signed over its context and its own hash;
@@ -22,7 +25,8 @@ What the caller owes (it has the disk, the clock and the operating system's rand
   - in the opening, a head whose chain contains a reservation of all the session may spend, but for retries; a session
     that follows one whose end nobody saw pays for the retries (S8) that the one before may have answered;
   - `Joined.heads` on disk before the acknowledgement leaves;
-  - Locked made durable, for all studies;
+  - what `confirm` returns on disk, and in `named` of the next opening;
+  - Locked made durable, for all studies, with `Locked.seen`: a person who excuses it has it named in the next opening;
   - per round: `begin`, then reserve under an exclusive lock, at most once for each (transcript, release, attempt); then
     x, a function of frozen data and the task only; noise from a stream that is a PRF under `Pad.noise_key` of the
     context and of x; `mask`; header, payload and commit on disk; then send. A repeated request gets the stored bytes.
@@ -95,7 +99,7 @@ class Seat:
 
 @dataclass(frozen=True)
 class Joined:
-    """The acknowledgement to send, and the highest head of every other member, by index, to put on disk before."""
+    """The acknowledgement to send, and newer heads of other members, by index, to put on disk before."""
 
     acknowledgement: bytes
     heads: Mapping[int, Head]
@@ -107,20 +111,22 @@ class SiteSession:
     Not for several threads at once.
     """
 
-    def __init__(self, seat: Seat, secrets: Secrets, number: int, head: Head) -> None:
-        """`number`: of this session; `head`: of this site's ledger, its tranche reserved."""
+    def __init__(self, seat: Seat, secrets: Secrets, number: int, head: Head, named: tuple[Head, ...]) -> None:
+        """`number`: of this session; `head`: of this site's ledger, its tranche reserved; `named`: see Opening."""
         self._seat = seat
+        self._head = head
+        self._named = named
         self.number: Final = number
         self._private: X25519PrivateKey | None = X25519PrivateKey.from_private_bytes(secrets.key)
         self._noise = Ratchet(secrets.noise, seat.agreement.releases)
         public = self._private.public_key().public_bytes_raw()
-        opening = Opening(seat.site, number, head, public, secrets.nonce)
+        opening = Opening(seat.site, number, head, public, secrets.nonce, named)
         self.opening: Final = write_opening(opening, seat.agreement, seat.signer)
         """The signed frame that opens the session."""
         self._pairs: dict[int, Ratchet] = {}
         self._transcript = b""
         self._joined: Joined | None = None
-        self._doubted: int | None = None
+        self._doubted = False
         self._confirmed = False
         self._last = _BEFORE
         self._retries = 0
@@ -150,14 +156,17 @@ class SiteSession:
         before = {peer.site: known.get(peer.site, NOTHING) for peer in openings if peer.site != own}
         heads = tuple(before.get(site, NOTHING) for site in range(len(openings)))
         said = write_acknowledgement(Acknowledgement(own, hashed, heads), agreement, self._seat.signer)
-        highest = {site: max(head, openings[site].head, key=lambda one: one.count) for site, head in before.items()}
-        self._doubted = next((site for site, head in before.items() if _behind(openings[site].head, head)), None)
+        newer = {site: openings[site].head for site, head in before.items() if _follows(openings[site], head, own)}
+        self._doubted = any(site not in newer for site in before)
         self._pairs, self._transcript, self._private = pairs, hashed, None
-        self._joined = Joined(said, highest)
+        self._joined = Joined(said, newer)
         return self._joined
 
-    def confirm(self, confirmation: bytes, is_ancestor: Callable[[Head], bool]) -> None:
+    def confirm(self, confirmation: bytes, is_ancestor: Callable[[Head], bool]) -> Mapping[int, Head]:
         """Check that all others joined the same transcript and none of them saw more of this site's ledger than it has.
+
+        Returns what each of them, by index, now knows of this ledger. Where that is not what this site believed, or the
+        other way round, the session is not confirmed (`is_confirmed`), and has to be opened again (S4).
 
         `is_ancestor`: whether a head is that of an entry in this site's own chain. Raises SumRefused, Locked.
         """
@@ -171,14 +180,19 @@ class SiteSession:
         for one in given:
             if one.transcript != self._transcript:
                 raise SumRefused(Fault.OTHER_TRANSCRIPT, one.site)
-        for one in given:
-            seen = one.heads[own]
-            if seen != NOTHING and not is_ancestor(seen):
-                self.close()
-                raise Locked(one.site)  # S3
-        if self._doubted is not None:
-            raise SumRefused(Fault.PEER_BEHIND, self._doubted)  # S4
-        self._confirmed = True
+        known = {one.site: one.heads[own] for one in given if one.site != own}
+        excused = NOTHING, *self._named
+        if unknown := {site: seen for site, seen in known.items() if seen not in excused and not is_ancestor(seen)}:
+            self.close()
+            raise Locked(unknown)  # S3
+        agreed = {site for site, seen in known.items() if seen == self._named[site]}
+        self._confirmed = len(agreed) == len(known) and not self._doubted  # S4
+        return {site: self._head if site in agreed else seen for site, seen in known.items()}
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether rounds may begin."""
+        return self._confirmed
 
     def context(self, asked: Round) -> bytes:
         """What a round is called in this session, 32 bytes: under it an answer is stored, and given again."""
@@ -189,7 +203,7 @@ class SiteSession:
     def begin(self, asked: Round) -> "Pad":
         """Leave to answer a round once. What was begun cannot be begun again. Raises SumRefused."""
         roster, own = self._seat.agreement.roster, self._seat.site
-        if not self._confirmed:
+        if not self.is_confirmed:
             raise SumRefused(Fault.OUT_OF_PHASE)  # S3
         if any(one >= len(roster) for one in asked.members):
             raise SumRefused(Fault.NOT_A_MEMBER)
@@ -208,7 +222,7 @@ class SiteSession:
         self._retries += again
         context = self.context(asked)
         keys = {peer: self._pairs[peer].derive(b"mask", context) for peer in asked.members if peer != own}
-        return Pad(self._seat, asked, context, self._noise.derive(b"noise", context), keys)
+        return Pad(self._seat, self.number, asked, context, self._noise.derive(b"noise", context), keys)
 
     def close(self) -> None:
         """Erase all secrets. Nothing is answered any more."""
@@ -220,13 +234,17 @@ class SiteSession:
 class Pad:
     """The masks of one round at one site. Used once, then empty.
 
-    `context`: what masks and noise are bound to, 32 bytes; `noise_key`: secret key for this context's noise, 32 bytes.
+    `session`: its number; `context`: what masks and noise are bound to, 32 bytes; `noise_key`: secret key for this
+    context's noise, 32 bytes.
     """
 
-    __slots__ = ("_asked", "_keys", "_seat", "context", "noise_key")
+    __slots__ = ("_asked", "_keys", "_seat", "context", "noise_key", "session")
 
-    def __init__(self, seat: Seat, asked: Round, context: bytes, noise_key: bytes, keys: dict[int, bytes]) -> None:
+    def __init__(  # made in one place
+        self, seat: Seat, session: int, asked: Round, context: bytes, noise_key: bytes, keys: dict[int, bytes]
+    ) -> None:
         self._seat = seat
+        self.session: Final = session
         self._asked = asked
         self._keys: dict[int, bytes] | None = keys
         self.context: Final = context
@@ -271,6 +289,6 @@ def _require_each_once(sites: list[int]) -> None:
         raise SumRefused(Fault.INCOMPLETE)
 
 
-def _behind(shown: Head, known: Head) -> bool:
-    """Whether a member shows less of its ledger than it did before, or another one (S4)."""
-    return shown.count < known.count or (shown.count == known.count and shown != known)
+def _follows(opening: Opening, known: Head, own: int) -> bool:
+    """Whether an opening names what is known of its ledger at `own`, and shows a newer head (S4)."""
+    return opening.named[own] == known and opening.head.count > known.count

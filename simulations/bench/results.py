@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from silosynth.common.errors import InvalidInput
-from silosynth.server.publish import write_json
+from silosynth.server.files import write_json
 
 FORMAT: Final = 1
 

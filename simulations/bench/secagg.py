@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Vector
 from silosynth.common.progress import Progress
 from silosynth.common.secagg.coordinator import CoordinatorSession
-from silosynth.common.secagg.messages import NOTHING, Masked, Reply, write_reply
+from silosynth.common.secagg.messages import NOTHING, Head, Masked, Reply, write_reply
 from silosynth.common.secagg.ring import Ring
 from silosynth.common.secagg.roster import Agreement, Identity, Roster
 from silosynth.common.secagg.rounds import Round
@@ -64,7 +64,13 @@ class Ours:
         members = (Identity(f"site {i}", one.public_key().public_bytes_raw()) for i, one in enumerate(signers))
         agreement = Agreement(rng.bytes(32), Roster(tuple(members), 1, 3), releases=_ROUNDS)
         made = [
-            SiteSession(Seat(agreement, i, one), Secrets(rng.bytes(32), rng.bytes(32), rng.bytes(32)), 1, NOTHING)
+            SiteSession(
+                Seat(agreement, i, one),
+                Secrets(rng.bytes(32), rng.bytes(32), rng.bytes(32)),
+                1,
+                Head(1, bytes(32)),
+                (NOTHING,) * sites,
+            )
             for i, one in enumerate(signers)
         ]
         coordinator = CoordinatorSession(agreement)

@@ -5,13 +5,14 @@ Each attack is also run with its defence taken out, and then it gets through.
 
 import shutil
 import sqlite3
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from functools import partialmethod
 
 import numpy as np
 import pytest
-from masked_made import RELEASES, Federation, fake_engine, key_of
+from masked_made import RELEASES, Federation, fake_engine, key_of, masked_study
 
 from silosynth.client import session as session_module
 from silosynth.client.books import FREE, Books
@@ -19,15 +20,16 @@ from silosynth.client.entries import Barred, Planned, Reserved, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import SystemNoise
-from silosynth.client.policy import just_this
+from silosynth.client.policy import Cap, Caps, just_this
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
-from silosynth.common import wire
+from silosynth.common import secagg_study, wire
 from silosynth.common.privacy import View
-from silosynth.common.secagg.messages import Head
+from silosynth.common.secagg import site as site_module
+from silosynth.common.secagg.messages import NOTHING, Head
 from silosynth.common.secagg.roster import Roster
-from silosynth.common.secagg.site import SiteSession
+from silosynth.common.secagg.site import Seat, SiteSession
 
 COST = Fraction(1, 400)
 VICTIM = 0
@@ -75,7 +77,8 @@ def rolled_back_between_sessions(made):
 
 def test_a_ledger_restored_from_before_a_session_is_barred_for_all_studies_and_for_good(made):
     assert rolled_back_between_sessions(made) == Reason.ROLLED_BACK.value
-    assert made.records(VICTIM, Barred) == [Barred(made.study.digest, 1)]
+    (barred,) = made.records(VICTIM, Barred)
+    assert [member for member, _, _ in barred.seen] == [one.key for one in made.study.roster[1:]]
     assert made.ask(VICTIM).refusal == Reason.ROLLED_BACK.value
     with pytest.raises(Refused, match=f"^{Reason.ROLLED_BACK.value}$"):  # a restart does not help, nor another study
         made.start(VICTIM)
@@ -85,15 +88,118 @@ def test_a_ledger_restored_from_before_a_session_is_barred_for_all_studies_and_f
         gate.approve(other, other.roster[VICTIM])
 
 
-def test_a_person_may_free_it(made):
-    rolled_back_between_sessions(made)
+def test_a_person_may_free_it_and_everything_that_may_be_forgotten_is_paid_for(made):
+    rolled_back_between_sessions(made)  # the first session answered two releases
     made.ledgers[VICTIM].free(made.study.digest)
     made.start(VICTIM)
-    assert made.step(VICTIM, wire.Phase.OPEN).refusal is None
+    assert made.session() is None  # the witness is excused, by name
+    truth = 2 + sum(made.ask(VICTIM, release).refusal is None for release in range(RELEASES))
+    assert made.ledgers[VICTIM].spent(View.AGGREGATE) >= truth * COST == 6 * COST
+
+
+def longer(made):
+    """Anything that makes the victim's chain longer than others have seen it."""
+    for _ in range(20):
+        made.sites[VICTIM].answer_frame(b"junk")
+
+
+def evidence_is_flushed(made):
+    """Put back, the victim opens sessions again and again that nobody confirms: do the others forget what they saw?"""
+    copy = copy_of(made)
+    assert made.session() is None
+    for release in range(RELEASES):
+        made.total(release)
+    restore(made, copy)
+    longer(made)
+    for _ in range(3):
+        made.half_session()
+    return made.session()
+
+
+def test_evidence_of_a_rollback_cannot_be_flushed(made):
+    assert evidence_is_flushed(made) == Reason.ROLLED_BACK.value
+
+
+def test_it_is_flushed_where_whoever_shows_a_newer_head_is_learnt_of(made, monkeypatch):
+    monkeypatch.setattr(site_module, "_follows", lambda opening, known, _own: opening.head.count > known.count)
+    monkeypatch.setattr(SiteSession, "is_confirmed", property(lambda session: session._joined is not None))
+    monkeypatch.setattr(Ledger, "lose_sessions", lambda *_: None)
+    assert evidence_is_flushed(made) is None
+    assert made.ask(VICTIM).refusal is None  # once more, and the ledger does not know
+
+
+def test_a_site_that_dies_before_its_bar_is_written_is_barred_the_next_time(made, monkeypatch):
+    copy = copy_of(made)
+    assert made.session() is None
+    made.total(0)
+    restore(made, copy)
+    longer(made)
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "bar", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            made.session()
+    made.start(VICTIM)
+    assert made.session() == Reason.ROLLED_BACK.value
+
+
+def two_studies(tmp_path, stack):
+    """The same sites in two studies, and how to start the victim again."""
+    one = masked_study()
+    other = replace(one, name="other")
+    caps = Caps(Cap(20.0, 1e-5), Cap(100.0, 1e-5))
+    both = frozenset({one.digest, other.digest})
+    policy = replace(just_this(one), studies=both, study_caps=caps, lifetime_caps=caps)
+    first = stack.enter_context(Federation(tmp_path, one))
+
+    def start(k):
+        first.start(k, policy=policy)
+        first.sites[k].approve(other)
+
+    for k in range(5):
+        start(k)
+    return first, Federation(tmp_path, other, ledgers=first.ledgers, sites=first.sites), start
+
+
+def forgotten_by_another_study(tmp_path):
+    """Retries of one study are forgotten, and it is never opened again: what was charged and what was answered."""
+    with ExitStack() as stack:
+        first, second, start = two_studies(tmp_path, stack)
+        assert first.session() is None
+        copy = copy_of(first)
+        seen = [first.ask(VICTIM, release, attempt) for release in range(RELEASES) for attempt in range(3)]
+        restore(first, copy)
+        start(VICTIM)
+        assert second.session() is None
+        seen += [second.ask(VICTIM, release) for release in range(RELEASES)]
+        truth = sum(one.refusal is None for one in seen)
+        return first.ledgers[VICTIM].spent(View.AGGREGATE), truth * COST
+
+
+def test_what_one_study_forgot_is_paid_for_though_only_another_goes_on(tmp_path):
+    charged, truth = forgotten_by_another_study(tmp_path)
+    assert charged >= truth
+
+
+def test_it_would_not_be_if_sessions_of_a_dead_process_were_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(Ledger, "lose_sessions", lambda *_: None)
+    charged, truth = forgotten_by_another_study(tmp_path)
+    assert charged < truth
+
+
+def test_two_studies_that_open_at_once_both_get_their_session(tmp_path):
+    with ExitStack() as stack:
+        first, second, _ = two_studies(tmp_path, stack)
+        first.half_session()
+        assert second.session() is None  # shows newer heads than the first study's openings
+        said = {first.step(k, wire.Phase.CONFIRM, b"").refusal for k in range(5)}
+        assert said == {Reason.BAD_SESSION.value}
+        assert first.session() is None
+        assert first.ask(VICTIM).refusal is None
+        assert second.ask(VICTIM).refusal is None
 
 
 def test_nothing_shows_where_heads_of_others_are_not_kept(made, monkeypatch):
-    monkeypatch.setattr(Ledger, "learn_heads", lambda *_: None)
+    monkeypatch.setattr(Ledger, "keep_heads", lambda *_: None)
     assert rolled_back_between_sessions(made) is None
     assert made.ask(VICTIM).refusal is None  # once more, and the ledger does not know
 
@@ -125,7 +231,7 @@ def test_heads_are_on_disk_before_the_acknowledgement_leaves(made, monkeypatch):
     copy = copy_of(made)
     crash = lambda *_: (_ for _ in ()).throw(OSError("died here"))  # noqa: E731
     with monkeypatch.context() as dying:
-        dying.setattr(Ledger, "learn_heads", crash)
+        dying.setattr(Ledger, "keep_heads", crash)
         assert made.session() == Reason.INTERNAL.value  # nothing left this site
     restore(made, copy)
     assert made.session() is None
@@ -198,6 +304,7 @@ def test_retries_are_counted_in_memory_where_no_copy_of_the_disk_resets_them(mad
 def test_it_would_not_have_if_a_second_session_cost_nothing(made, monkeypatch):
     honest = Books.charge
     monkeypatch.setattr(Books, "charge", lambda *a: FREE if isinstance(a[1], Sessioned) else honest(*a))
+    monkeypatch.setattr(Planned, "retries", 0)
     charged, truth = rolled_back_inside_a_session(made)
     assert charged < truth
 
@@ -230,12 +337,11 @@ def copies(made, memory, count=2):
     found = []
     for n in range(count):
         ledger = Ledger(copy_of(made, f"copy {n}"))
-        sessions = Sessions(ledger, key_of("a"))
-        seat = sessions.seat(made.study, made.study.roster[VICTIM])
-        live = SiteSession(seat, memory.made[0], opened.record.number, head)
+        seat = Seat(secagg_study.agreement(made.study), VICTIM, key_of("a"))
+        live = SiteSession(seat, memory.made[0], opened.record.number, head, (NOTHING,) * 5)
         live.join(made.coordinator.transcript, {})
         live.confirm(made.coordinator.confirmation, lambda _head: True)
-        sessions._live[made.study.digest] = live
+        sessions = Sessions(ledger, key_of("a"), live={made.study.digest: live})
         gate = Gate(just_this(made.study, restarts=3), ledger, SystemNoise(), sessions)
         site = Site("a", gate, made.sites[VICTIM]._load)
         site.approve(made.study)

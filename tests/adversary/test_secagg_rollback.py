@@ -38,6 +38,7 @@ def rolled_back(choose):
     _, before = session(1, NEW, memory)
     assert before
     memory[ASKED_LATER] = {}  # it took no part in session 1: it knows nothing
+    memory[VICTIM] = {}  # nor does who was restored
     sites, said = session(2, OLD, memory)
     sites[VICTIM].confirm(choose(said), own_chain(VICTIM, OLD))
     return sites[VICTIM].begin(asked((0, 1, 2, 3)))

@@ -32,7 +32,7 @@ from silosynth.simulations.homes import Homes, with_keys
 
 SITES, LEAST, RELEASES = 5, 3, 5
 SCHEMA = Schema((Column("SEX", Kind.CATEGORICAL, codes=("f", "m")), Column("ILL", Kind.CATEGORICAL, codes=("y", "n"))))
-HASTY = Patience(roll_call_s=0.2, round_s=0.06, pull_s=0.005)
+HASTY = Patience(roll_call_s=3.0, round_s=0.06, pull_s=0.005)
 ROUNDS = ("open", "join", "confirm", ROUND)
 
 
@@ -203,7 +203,9 @@ def test_a_site_that_is_dead_before_the_first_question_leaves_nothing_spent(tmp_
 def test_a_site_that_is_restarted_pays_for_a_session_and_the_others_for_an_attempt(tmp_path, what, release):
     world = World(tmp_path, Strike(Fault.RESTART, Moment(2, what, release if what == ROUND else None)))
     world.run()
-    assert [world.sessions(place) for place in (1, 2)] == ([1, 1] if what == "open" else [2, 2])
+    # Restarted once others may have seen its opening, a site no longer knows what they know: it asks, and opens again.
+    opened = {"open": 1, ROUND: 2}.get(what, 3)
+    assert [world.sessions(place) for place in (1, 2)] == [opened, opened]
     if what != ROUND:
         assert world.attempts() == SMOOTH  # nothing was asked yet
         return

@@ -137,4 +137,5 @@ def test_kill_9_a_thousand_times(tmp_path):
     for lot in range(20):
         (tmp_path / str(lot)).mkdir()
         answers = killed(tmp_path / str(lot), 50, 100 + lot)
-        assert min(answers.values()) > 100
+        assert len(answers) == 2
+        assert min(answers.values()) > 10

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from made import STUDY, content, table, totals, written
 
+from silosynth.client.entries import Ended
 from silosynth.client.keys import agent_key, fingerprint
 from silosynth.client.ledger import Ledger
 from silosynth.common import accounting
@@ -91,6 +92,7 @@ def test_every_ledger_was_charged_what_the_certificate_says(finished):
         ledger = Ledger(site / "ledger.sqlite")
         assert ledger.spent(View.LOCAL) == expected
         assert ledger.head == finished.certificate["receipts"][site.name]["receipt"]["head"]["hash"]
+        assert [entry.record.lost for entry in ledger.entries() if isinstance(entry.record, Ended)] == [False]
         ledger.close()
 
 

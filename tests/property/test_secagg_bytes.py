@@ -19,10 +19,10 @@ from silosynth.common.secagg.ring import Ring
 AGREEMENT = agreement_of(3)
 ALL = (0, 1, 2)
 hashes = st.binary(min_size=32, max_size=32)
-counts = st.integers(0, 2**64 - 1)
+numbers, counts = st.integers(0, 2**64 - 1), st.integers(0, 2**63 - 1)
 heads = st.builds(Head, counts, hashes)
 sites = st.integers(0, 2)
-openings = st.builds(Opening, sites, counts, heads, hashes, hashes)
+openings = st.builds(Opening, sites, numbers, heads, hashes, hashes, st.tuples(heads, heads, heads))
 acknowledgements = st.builds(Acknowledgement, sites, hashes, st.tuples(heads, heads, heads))
 replies = st.builds(Reply, sites, hashes, hashes)
 READ = (messages.read_opening, messages.read_acknowledgement, messages.read_reply)
@@ -54,7 +54,7 @@ def test_a_signature_covers_every_field(one, other):
         READ[kind](mixed, AGREEMENT)
 
 
-FIELDS = {"session": counts, "head": heads, "key": hashes, "nonce": hashes}
+FIELDS = {"session": numbers, "head": heads, "key": hashes, "nonce": hashes, "named": st.tuples(heads, heads, heads)}
 
 
 @settings(deadline=None)

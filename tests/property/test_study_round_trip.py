@@ -69,7 +69,8 @@ def studies(draw):
     steps = sums | learnt if trust is Trust.LOCAL else sums
     keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
     # members of a secure sum fit together: test_secagg_study.py
-    members = st.builds(Member, NAMES, st.integers(1, 2**40), st.just("") if trust is Trust.SECURE_SUM else keys)
+    agents = st.just("") if trust is Trust.SECURE_SUM else keys
+    members = st.builds(Member, NAMES, st.integers(1, 2**40), agents, st.just("") | keys)
     return Study(
         name=draw(NAMES),
         schema=schema,
@@ -88,6 +89,7 @@ def studies(draw):
         purpose=draw(WORDS | st.just("")),
         threshold=draw(st.none() | st.integers(1, 256)),
         attempts=draw(st.integers(1, 100)),
+        code=draw(st.just("") | keys),
     )
 
 

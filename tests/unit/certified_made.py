@@ -131,7 +131,7 @@ def receipt_of(path: Path, of: Study, place: int, asked, *, private=True):
     ledger, member = Ledger(path), of.roster[place]
     try:
         ledger.plan(Planned.of(of, private=private), _anything)
-        answer(ledger, of, place, asked)
+        ledger.end_session(of.digest, answer(ledger, of, place, asked))
         head, charges = ledger.settle(of.digest)
     finally:
         ledger.close()
@@ -139,18 +139,20 @@ def receipt_of(path: Path, of: Study, place: int, asked, *, private=True):
 
 
 def answer(ledger, of, place, asked):
-    """Reserve and commit everything that site number `place` is `asked`."""
+    """Reserve and commit everything that site number `place` is `asked`; the number of the last session."""
     session, number = "", 0
     for one in asked:
         if place not in one.members:
             continue
         if one.session != session:
             session = one.session
-            number, _ = ledger.open_session(of.digest, sha256(session.encode()).digest(), number, _anything)
+            ledger.end_session(of.digest, number)
+            number, _ = ledger.open_session(of.digest, sha256(session.encode()).digest(), _anything)
         event = of.step_of(one.release).event(shares(of, one))
         context = f"{one.release}.{one.attempt}"
-        ledger.reserve(Reserved(of.digest, one.release, one.attempt, context, event, session), _anything)
+        ledger.reserve(Reserved(of.digest, one.release, one.attempt, context, event, session, number), _anything)
         ledger.commit(of.digest, one.release, one.attempt, context.encode(), 1)
+    return number
 
 
 def _anything(_spending):

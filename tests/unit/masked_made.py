@@ -14,6 +14,7 @@ from silosynth.client.keys import public_key
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import just_this
+from silosynth.client.refusal import Reason
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common import secagg_study, wire
@@ -124,21 +125,34 @@ class Federation:
         assert (reply.study, reply.phase, reply.nonce) == (self.study.digest, phase, NONCE)
         return reply
 
-    def session(self, *, who=None):
-        """Open a session with all sites; the first refusal, or None."""
-        everybody = range(len(self.study.roster)) if who is None else who
+    def session(self):
+        """Open a session with all, again where one asks for it, as a coordinator does; the last refusal, or None."""
+        for _ in range(3):
+            if (said := self._session()) != Reason.NO_SESSION.value:
+                break
+        return said
+
+    def _session(self):
         self.coordinator = CoordinatorSession(secagg_study.agreement(self.study))
         for phase, take in ((wire.Phase.OPEN, "open"), (wire.Phase.JOIN, "acknowledge"), (wire.Phase.CONFIRM, None)):
             sent = {wire.Phase.OPEN: lambda: b"", wire.Phase.JOIN: lambda: self.coordinator.transcript}.get(
                 phase, lambda: self.coordinator.confirmation
             )()
-            for k in everybody:
-                reply = self.step(k, phase, sent)
-                if reply.refusal:
-                    return reply.refusal
+            replies = [self.step(k, phase, sent) for k in range(len(self.study.roster))]
+            if refusal := next((reply.refusal for reply in replies if reply.refusal), None):
+                return refusal
+            for reply in replies:
                 if take:
                     getattr(self.coordinator, take)(reply.frame)
         return None
+
+    def half_session(self):
+        """Have all sites open and join a session, and confirm it to none."""
+        self.coordinator = CoordinatorSession(secagg_study.agreement(self.study))
+        for k in range(len(self.study.roster)):
+            self.coordinator.open(self.step(k, wire.Phase.OPEN).frame)
+        for k in range(len(self.study.roster)):
+            assert self.step(k, wire.Phase.JOIN, self.coordinator.transcript).refusal is None
 
     def request(self, release=0, attempt=0, members=None, *, kind="one-ways", lists=()):
         members = tuple(range(len(self.study.roster))) if members is None else tuple(members)

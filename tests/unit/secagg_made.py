@@ -7,7 +7,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from silosynth.common.secagg.coordinator import CoordinatorSession
-from silosynth.common.secagg.messages import Head, Kind, read_bundle, write_bundle
+from silosynth.common.secagg.messages import NOTHING, Head, Kind, read_bundle, write_bundle
 from silosynth.common.secagg.ring import Ring
 from silosynth.common.secagg.roster import Agreement, Identity, Roster
 from silosynth.common.secagg.rounds import Round
@@ -46,9 +46,11 @@ def own_chain(site, up_to):
     return lambda head: 1 <= head.count <= up_to and head == head_of(site, head.count)
 
 
-def site_session(agreement, site, *, session=1, count=10):
+def site_session(agreement, site, *, session=1, count=10, named=None):
+    """`named`: what others are believed to know of this site's ledger, by their index."""
     seat = Seat(agreement, site, signer_of(site))
-    return SiteSession(seat, secrets_of(site, session), session, head_of(site, count))
+    heads = tuple((named or {}).get(other, NOTHING) for other in range(len(agreement.roster)))
+    return SiteSession(seat, secrets_of(site, session), session, head_of(site, count), heads)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from small_study import study as small
 from silosynth.common.engines import CODECS
 from silosynth.common.study import Trust
 from silosynth.simulations import chosen as choices
-from silosynth.simulations import cli, cli_site
+from silosynth.simulations import cli, cli_site_books
 from silosynth.simulations.chosen import chosen
 from silosynth.simulations.console import progress
 
@@ -74,12 +74,12 @@ def test_a_site_is_found_by_name_or_by_its_own_folder(tmp_path):
     for name in ("North", "South"):
         (tmp_path / "sites" / name).mkdir(parents=True)
         (tmp_path / "sites" / name / "ledger.sqlite").touch()
-    assert cli_site.ledger_of(tmp_path, "South") == tmp_path / "sites" / "South" / "ledger.sqlite"
+    assert cli_site_books.ledger_of(tmp_path, "South") == tmp_path / "sites" / "South" / "ledger.sqlite"
     own = tmp_path / "sites" / "North"
-    assert cli_site.ledger_of(own, None) == own / "ledger.sqlite"
+    assert cli_site_books.ledger_of(own, None) == own / "ledger.sqlite"
     for folder, name in ((tmp_path, None), (tmp_path, "East"), (tmp_path / "nowhere", None)):
         with pytest.raises(cli.InvalidInput):
-            cli_site.ledger_of(folder, name)
+            cli_site_books.ledger_of(folder, name)
 
 
 def test_what_is_chosen_becomes_the_study():

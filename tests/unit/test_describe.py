@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from hashlib import sha256
 
 import pytest
 
@@ -9,6 +10,7 @@ from silosynth.common import accounting
 from silosynth.common.describe import describe, plan_event
 from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.schema import Column, Kind, Schema
+from silosynth.common.secagg.roster import grouped
 from silosynth.common.secagg_study import roster
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
@@ -41,7 +43,8 @@ def test_everything_a_data_protection_officer_asks_is_there():
     for words in (
         "strokes", "teaching", "'patient'", "never modelled", "at most 64 rows", "20% of the persons",
         "1 sum (one-ways, noise multiplier 10)", "50 sums (gradient, noise multiplier 40)", "epsilon 1 at delta 1e-05",
-        "north, south, east, west, centre", "5 sites, even together with 1", "AGE: integer, 16 to 100; missing: 999",
+        "north: answers with at most 1,000 rows", "centre: answers",
+        "5 sites, even together with 1", "AGE: integer, 16 to 100; missing: 999",
         "UNREVIEWED: min, max", "1 columns have bounds or codes taken from data",
         "BORN: date, 1970-01-01 to 1971-01-01",
         "1970-01-01 01:01:01", "and 8 more codes", "without masking", "not promised", STUDY.digest,
@@ -114,3 +117,29 @@ def test_a_site_that_learns_by_itself_is_described_with_both_its_prices():
     assert f"as much room as epsilon {accounting.epsilon(spent, 1e-5):.3f}:" in text
     assert max(map(len, describe(study).splitlines())) <= 100
     assert "as much room" not in said(STUDY)
+
+
+def test_who_takes_part_and_with_which_software_is_told():
+    keyed = replace(
+        STUDY,
+        roster=tuple(replace(one, key=f"{at:064x}", officer="ab" * 32) for at, one in enumerate(STUDY.roster)),
+        code="cd" * 32,
+    )
+    text = said(keyed)
+    officer = grouped(sha256(bytes.fromhex("ab" * 32)).digest())
+    assert text.count(f"officer key {officer}") == 5
+    for member in roster(keyed).members:
+        assert f"agent key {member.fingerprint}" in text
+    assert f"Fingerprint of the roster: {roster(keyed).fingerprint}" in text
+    assert "cd" * 32 in text
+    assert "officer key" not in said(STUDY)
+    assert "refuse the study where they have another" not in said(STUDY)
+
+
+def test_a_studys_texts_cannot_steer_a_terminal():
+    """Escapes that move the cursor, or turn the direction of writing, could hide what a person must read."""
+    hostile = "to learn\x1b[2K\x1b[1A\x9b2J\u202e nothing\r\nDigest 00"
+    codes = Column("ICD", Kind.CATEGORICAL, codes=("A\x1b[8m", "B"), unit="\x07")
+    text = describe(replace(STUDY, purpose=hostile, schema=Schema((*SCHEMA.columns[:3], codes))))
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert not [line for line in text.splitlines() if line.startswith("Digest 00")]

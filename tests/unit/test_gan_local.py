@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from engine_fixtures import SCHEMA, answer, each, rows, shards, tvd_of_pairs
-from gan_local_made import FEW, NAMES, few, local_study, round_of, run, training
+from gan_local_made import COARSENING, FEW, NAMES, few, local_study, round_of, run, training
 
 from silosynth.client.engines import gan_local as site_module
 from silosynth.client.engines.gan import Gan as SiteHalf
@@ -205,6 +205,21 @@ def test_odds_of_all_sites_teach_one_generator():
     as_sent, one_moved = (after_a_round_with(few(conditional=0), spoil) for spoil in (lambda _, sent: sent, moved))
     assert len(as_sent.students) == 1
     assert not np.array_equal(as_sent.students, one_moved.students)
+
+
+def test_a_discriminator_is_believed_by_its_share_of_signal():
+    """Twice the persons are four times the signal; without noise there is nothing to doubt."""
+    found = {}
+    for epsilon in (0.3, 3.0, math.inf):
+        half, shape = GanLocal(few(epsilon), 0), engine.shape(few(epsilon), COARSENING)
+        found[epsilon] = [half._believed(np.array([units]), shape) for units in (0.0, 100.0, 200.0, 1e9)]
+    assert found[math.inf] == [1.0] * 4
+    for believed in (found[0.3], found[3.0]):
+        assert believed[0] == 0.0
+        assert believed[-1] == pytest.approx(1.0, abs=1e-3)
+        few_units, many = (one / (1 - one) for one in believed[1:3])
+        assert many == pytest.approx(4 * few_units)
+    assert found[0.3][1] < found[3.0][1]
 
 
 def test_generators_share_the_components_and_are_mixed_by_noisy_sizes():

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 
 from silosynth.client.app import client_app
+from silosynth.server.nodes import packed, unpacked
 from silosynth.simulations.grid import LocalGrid
 
 
@@ -14,18 +15,14 @@ def echo(context):
 
 
 def message(node, frame=b"abc", kind="query"):
-    return Message(RecordDict({"frame": ArrayRecord({"frame": Array("uint8", (len(frame),), "x", frame)})}), node, kind)
-
-
-def frame_of(reply):
-    return reply.content.array_records["frame"]["frame"].data
+    return Message(packed(frame), node, kind)
 
 
 def test_a_message_is_answered_by_the_node_it_was_sent_to():
     grid = LocalGrid(client_app(echo), 3)
     nodes = grid.get_node_ids()
     ids = grid.push_messages([message(node, kind="query.name") for node in nodes])
-    names = {reply.metadata.src_node_id: frame_of(reply) for reply in grid.pull_messages(ids)}
+    names = {reply.metadata.src_node_id: unpacked(reply) for reply in grid.pull_messages(ids)}
     assert names == {node: f"site-{at}".encode() for at, node in enumerate(nodes)}
 
 
@@ -33,7 +30,7 @@ def test_replies_are_pulled_once_and_only_by_their_ids():
     grid = LocalGrid(client_app(echo), 2)
     first, second = grid.push_messages([message(node) for node in grid.get_node_ids()])
     (reply,) = grid.pull_messages([second])
-    assert (reply.metadata.reply_to_message_id, frame_of(reply)) == (second, b"cba")
+    assert (reply.metadata.reply_to_message_id, unpacked(reply)) == (second, b"cba")
     assert [reply.metadata.reply_to_message_id for reply in grid.pull_messages([first, second])] == [first]
     assert grid.pull_messages([first, second]) == []
     assert len(grid.send_and_receive([message(grid.get_node_ids()[0])], timeout=1)) == 1
@@ -46,7 +43,7 @@ def test_no_exception_leaves_a_client_app(caplog):
     grid = LocalGrid(client_app(lost), 1)
     for kind in ("query", "query.name"):
         (reply,) = grid.send_and_receive([message(grid.get_node_ids()[0], kind=kind)])
-        assert frame_of(reply) == b""
+        assert unpacked(reply) == b""
         assert not reply.has_error()
     assert "4711" in caplog.text  # it stays in the site's own log
 
@@ -54,7 +51,7 @@ def test_no_exception_leaves_a_client_app(caplog):
 def test_a_message_without_a_frame_is_answered_with_nothing(caplog):
     grid = LocalGrid(client_app(echo), 1)
     (reply,) = grid.send_and_receive([Message(RecordDict(), grid.get_node_ids()[0], "query")])
-    assert frame_of(reply) == b""
+    assert unpacked(reply) == b""
     assert caplog.records
 
 

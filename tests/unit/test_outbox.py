@@ -15,6 +15,7 @@ from silosynth.client.refusal import Reason
 from silosynth.common.accounting import epsilon
 from silosynth.common.errors import InvalidInput
 from silosynth.common.privacy import Certified, Composed, Gaussian, NoPrivacy, Repeated, Sampled
+from silosynth.common.secagg.messages import Head
 
 EVENT = Gaussian(Fraction(35, 2), 4)
 STUDY = "a" * 64
@@ -99,23 +100,27 @@ def test_masked_sums_and_their_sessions_are_said(path):
     ledger = Ledger(path)
     plan = Planned(STUDY, "masked", "1e-05", True, (PlannedStep("sum", 2, EVENT),), 3, 2)
     ledger.plan(plan, anything)
-    head = ledger.open_session(STUDY, bytes(32), 0, anything)[1]
+    head = ledger.open_session(STUDY, bytes(32), anything)[1]
     fewer = Gaussian(EVENT.multiplier, 3)
-    ledger.reserve(Reserved(STUDY, 0, 0, "c", fewer, head.hash.hex()), anything)
+    ledger.reserve(Reserved(STUDY, 0, 0, "c", fewer, head.hash.hex(), 1), anything)
     ledger.commit(STUDY, 0, 0, b"header and masks", 3)
-    ledger.open_session(STUDY, bytes(32), 1, anything)
-    ledger.bar(STUDY, 4)
+    ledger.end_session(STUDY, 1)
+    ledger.open_session(STUDY, bytes(32), anything)
+    ledger.lose_sessions(())
+    ledger.bar(STUDY, {bytes(32): Head(99, bytes(32))})
     ledger.free(STUDY)
     ledger.close()
     (line,) = outbox.listing(path)
     assert line.noise == "Gaussian, 17.5 x one person shared by 3 sites, masked"
     assert line.local == epsilon(3 * EVENT.multiplier**-2, 1e-5)
     said = [outbox.in_words(entry.record) for entry in ledger_module.listing(path)]
-    assert said[2] == "session 1 of secure sums; one before a restart makes what is left cost again"
+    assert said[2] == "session 1 of secure sums"
     assert said[5:] == [
-        "session 2 of secure sums; session 1 is closed",
-        "BARRED: member 4 has seen entries that are not here; put the newest copy of this file back",
-        "freed by a person",
+        "session 1 of secure sums ended",
+        "session 2 of secure sums",
+        "session 2 of secure sums was lost: what it may have answered is paid for, and what is left costs again",
+        "BARRED: others have seen entry 99, which is not here; put the newest copy of this file back",
+        "freed by a person; what may have been forgotten is paid for",
     ]
 
 

@@ -20,7 +20,8 @@ from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.study import Step, Trust
 from silosynth.server import publish
 from silosynth.server.certificate import Asked, Noise, certificate, performed, prices
-from silosynth.server.publish import TableFiles, load_artefact, sampled, write_json
+from silosynth.server.files import write_json
+from silosynth.server.publish import TableFiles, load_artefact, sampled
 
 ROWS = publish.sample_blocks.__globals__["BLOCK_ROWS"] + 100  # two blocks
 

@@ -8,7 +8,7 @@ from masked_made import NONCE, RELEASES, Federation, fake_engine, key_of, masked
 
 from silosynth.client import outbox
 from silosynth.client.books import price
-from silosynth.client.entries import Planned, PlannedStep, Reserved, Settled
+from silosynth.client.entries import Ended, Planned, PlannedStep, Reserved, Settled
 from silosynth.client.gate import Gate
 from silosynth.client.keys import public_key
 from silosynth.client.ledger import Ledger, listing
@@ -78,7 +78,7 @@ def test_after_it_nothing_is_paid_for_answered_or_credited(ledger):
         lambda: ledger.commit(STUDY, 1, 0, b"late", 1),
         lambda: answer(ledger, 1),
         lambda: answer(ledger, 1, 1),
-        lambda: ledger.open_session(STUDY, bytes(32), 0, anything),
+        lambda: ledger.open_session(STUDY, bytes(32), anything),
         lambda: ledger.void(STUDY),
     ):
         with closed():
@@ -113,7 +113,7 @@ def test_what_was_never_planned_or_was_voided_has_no_receipt(ledger):
     ledger.void(OTHER)
     with closed():
         ledger.settle(OTHER)
-    ledger.bar(STUDY, 1)
+    ledger.bar(STUDY, {bytes(32): Head(9, bytes(32))})
     with pytest.raises(Refused, match=Reason.ROLLED_BACK.value):
         ledger.settle(STUDY)
 
@@ -195,9 +195,45 @@ def test_a_restart_within_a_study_is_on_the_receipt(tmp_path):
         made.total(1)
         charges = settled(made, 0).charges
         assert charges.sessions[0] == Cost()
-        assert charges.sessions[1].local > 0
-        assert charges.charged == charges.planned + charges.sessions[1]
+        _, lost, again = charges.sessions
+        assert min(lost.local, again.local) > 0
+        assert charges.charged == charges.planned + lost + again
         assert charges.charged.local == made.ledgers[0].spent(View.LOCAL)
+
+
+def test_it_ends_the_session_so_that_no_later_process_pays_for_it(tmp_path):
+    with Federation(tmp_path, restarts=1) as made:
+        assert made.session() is None
+        made.total(0)
+        settled(made, 0)
+        spent = made.ledgers[0].spent(View.LOCAL)
+        ended = [entry.record for entry in made.ledgers[0].entries() if isinstance(entry.record, Ended)]
+        assert [one.lost for one in ended] == [False]
+        made.start(0)
+        assert made.ledgers[0].spent(View.LOCAL) == spent
+
+
+def test_a_session_that_nobody_ended_is_lost_and_on_the_receipt(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    steps = (PlannedStep("sum", 4, EVENT),)
+    ledger.plan(Planned(STUDY, "a study", "1e-05", True, steps, attempts=4, floor=3), anything)
+    ledger.plan(Planned(OTHER, "a study", "1e-05", True, steps, attempts=4, floor=3), anything)
+    ledger.open_session(STUDY, bytes(32), anything)
+    with pytest.raises(Refused, match=Reason.NO_SESSION.value):
+        ledger.settle(STUDY)
+    ledger.lose_sessions(())
+    _, charges = ledger.settle(STUDY)
+    free, lost = charges.sessions
+    assert free == Cost()
+    assert lost.local > 0
+    assert charges.charged == charges.planned + lost
+    before = ledger.spent(View.LOCAL)
+    ledger.bar(OTHER, {bytes(32): Head(99, bytes(32))})
+    ledger.free(OTHER)
+    assert ledger.settle(STUDY)[1] == charges  # what others have forgotten is none of its business any more
+    assert ledger.spent(View.LOCAL) > before
+    assert ledger.settle(OTHER)[1].sessions[0].local == ledger.spent(View.LOCAL) - before
+    ledger.close()
 
 
 def test_a_study_that_is_not_known_is_not_signed(tmp_path):

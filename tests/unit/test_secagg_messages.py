@@ -16,7 +16,7 @@ from silosynth.common.secagg.messages import NOTHING, Acknowledgement, Head, Kin
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "secagg.json").read_text())
 AGREEMENT = agreement_of(3)
-OPENING = Opening(1, 7, head_of(1, 12), derived("x"), derived("nonce"))
+OPENING = Opening(1, 7, head_of(1, 12), derived("x"), derived("nonce"), (head_of(1, 4), NOTHING, head_of(1, 11)))
 ACKNOWLEDGEMENT = Acknowledgement(2, derived("T"), (head_of(0, 3), head_of(1, 12), NOTHING))
 REPLY = Reply(0, derived("context"), derived("vector"))
 CASES = {
@@ -116,16 +116,34 @@ def test_another_magic_format_or_kind_is_refused(at):
 
 
 @pytest.mark.parametrize("change", [{"session": -1}, {"session": 2**64}, {"site": -1}, {"site": 2**16}, {"key": b""}])
-@pytest.mark.parametrize("head", [OPENING.head, Head(-1, bytes(32)), Head(2**64, bytes(32)), Head(1, bytes(31))])
+@pytest.mark.parametrize("head", [OPENING.head, Head(-1, bytes(32)), Head(2**63, bytes(32)), Head(1, bytes(31))])
 def test_what_is_out_of_range_is_not_sent(change, head):
     with pytest.raises(MalformedFrame):
         messages.write_opening(replace(OPENING, head=head, **change), AGREEMENT, signer_of(1))
 
 
-def test_an_acknowledgement_speaks_of_every_member():
+def test_openings_and_acknowledgements_speak_of_every_member():
     for heads in (ACKNOWLEDGEMENT.heads[:2], (*ACKNOWLEDGEMENT.heads, NOTHING)):
         with pytest.raises(MalformedFrame, match="every member"):
             messages.write_acknowledgement(replace(ACKNOWLEDGEMENT, heads=heads), AGREEMENT, signer_of(2))
+        with pytest.raises(MalformedFrame, match="every member"):
+            messages.write_opening(replace(OPENING, named=heads), AGREEMENT, signer_of(1))
+
+
+def test_a_count_that_no_database_holds_is_read_from_nobody(monkeypatch):
+    """It would stop whoever keeps it, or looks for it, in the middle of a step."""
+    monkeypatch.setattr(messages, "_LAST_COUNT", 2**64)
+    most = Head(2**63, bytes(32))
+    frames = [
+        messages.write_opening(replace(OPENING, head=most), AGREEMENT, signer_of(1)),
+        messages.write_opening(replace(OPENING, named=(most, NOTHING, NOTHING)), AGREEMENT, signer_of(1)),
+        messages.write_acknowledgement(replace(ACKNOWLEDGEMENT, heads=(most,) * 3), AGREEMENT, signer_of(2)),
+    ]
+    monkeypatch.undo()
+    reads = (messages.read_opening, messages.read_opening, messages.read_acknowledgement)
+    for frame, read in zip(frames, reads, strict=True):
+        with pytest.raises(MalformedFrame, match="so many entries"):
+            read(frame, AGREEMENT)
 
 
 def test_bundles_hold_one_frame_of_every_member():

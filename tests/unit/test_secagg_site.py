@@ -20,7 +20,7 @@ from secagg_made import (
 )
 
 from silosynth.common.secagg.faults import Fault, Locked, SumRefused
-from silosynth.common.secagg.messages import NOTHING, Head, read_acknowledgement
+from silosynth.common.secagg.messages import NOTHING, Head, Kind, read_acknowledgement, write_bundle
 from silosynth.common.secagg.site import Seat
 
 AGREEMENT = agreement_of(4)
@@ -67,16 +67,43 @@ def test_a_session_has_one_transcript():
     assert session.sites[0].begin(asked(ALL))
 
 
-def test_an_acknowledgement_says_what_was_known_before_and_the_site_keeps_the_highest():
+def test_an_acknowledgement_says_what_was_known_before_and_the_site_learns_of_those_who_name_it():
     session = Session.opened(AGREEMENT, count=10)
     known = {0: head_of(0, 4), 2: head_of(2, 10), 3: NOTHING}
     joined = session.sites[1].join(session.coordinator.transcript, known)
     given = read_acknowledgement(joined.acknowledgement, AGREEMENT)
     assert given.heads == (head_of(0, 4), NOTHING, head_of(2, 10), NOTHING)
-    assert joined.heads == {0: head_of(0, 10), 2: head_of(2, 10), 3: head_of(3, 10)}
+    assert joined.heads == {3: head_of(3, 10)}  # 0 and 2 named nothing, but something is known of them
 
 
-@pytest.mark.parametrize("seen", [head_of(0, 11), Head(10, bytes(32)), Head(0, b"x" * 32), Head(2**64 - 1, bytes(32))])
+@pytest.mark.parametrize(
+    ("named", "known", "learns"),
+    [
+        (NOTHING, NOTHING, True),
+        (head_of(0, 4), head_of(0, 4), True),
+        (head_of(0, 4), NOTHING, False),
+        (NOTHING, head_of(0, 4), False),
+        (head_of(0, 3), head_of(0, 4), False),
+        (head_of(0, 5), head_of(0, 4), False),
+        (Head(4, b"x" * 32), head_of(0, 4), False),
+        (head_of(0, 10), head_of(0, 10), False),  # nothing newer is shown
+        (head_of(0, 11), head_of(0, 11), False),
+    ],
+)
+def test_only_who_names_what_is_known_of_it_may_change_it(named, known, learns):
+    """S4. Whatever else happens, who lost a head cannot have it forgotten; and nobody goes on."""
+    sites = [site_session(AGREEMENT, i, named={1: named} if i == 0 else None) for i in range(4)]
+    transcript = transcript_of(AGREEMENT, [one.opening for one in sites])
+    joined = [one.join(transcript, {0: known} if i == 1 else {}) for i, one in enumerate(sites)]
+    assert (0 in joined[1].heads) == learns
+    said = write_bundle(Kind.CONFIRMATION, [one.acknowledgement for one in joined], AGREEMENT)
+    sites[1].confirm(said, own_chain(1, 10))
+    assert sites[1].is_confirmed == learns
+    if not learns:
+        assert refused(sites[1].begin, asked(ALL)) is Fault.OUT_OF_PHASE
+
+
+@pytest.mark.parametrize("seen", [head_of(0, 11), Head(10, bytes(32)), Head(0, b"x" * 32), Head(2**63 - 1, bytes(32))])
 def test_a_head_outside_the_own_chain_locks(seen):
     session = _acknowledged({1: {0: seen}})
     with pytest.raises(Locked) as locked:
@@ -87,24 +114,37 @@ def test_a_head_outside_the_own_chain_locks(seen):
     assert refused(session.sites[0].join, session.coordinator.transcript, {}) is Fault.OUT_OF_PHASE
 
 
-@pytest.mark.parametrize("seen", [NOTHING, head_of(0, 1), head_of(0, 10)])
-def test_an_older_head_of_the_own_chain_does_not(seen):
+@pytest.mark.parametrize("seen", [head_of(0, 1), head_of(0, 10)])
+def test_an_older_head_of_the_own_chain_does_not_but_is_named_in_the_next_session(seen):
     session = _acknowledged({1: {0: seen}})
-    session.sites[0].confirm(session.coordinator.confirmation, own_chain(0, 10))
-    assert session.sites[0].begin(asked(ALL))
+    known = session.sites[0].confirm(session.coordinator.confirmation, own_chain(0, 10))
+    assert known == {1: seen, 2: head_of(0, 10), 3: head_of(0, 10)}
+    assert not session.sites[0].is_confirmed
+    assert refused(session.sites[0].begin, asked(ALL)) is Fault.OUT_OF_PHASE
+
+
+def test_a_head_outside_the_own_chain_that_was_named_is_excused():
+    """By a person: a member that lies, or that saw what was lost for good, must not bar for ever."""
+    excused = Head(10, b"x" * 32)
+    sites = [site_session(AGREEMENT, i, count=20, named={1: excused} if i == 0 else None) for i in range(4)]
+    transcript = transcript_of(AGREEMENT, [one.opening for one in sites])
+    said = [one.join(transcript, {0: excused} if i == 1 else {}).acknowledgement for i, one in enumerate(sites)]
+    known = sites[0].confirm(write_bundle(Kind.CONFIRMATION, said, AGREEMENT), own_chain(0, 20))
+    assert sites[0].is_confirmed
+    assert known[1] == head_of(0, 20)
 
 
 @pytest.mark.parametrize("seen", [head_of(2, 11), Head(10, b"x" * 32)])
 def test_a_member_that_is_behind_is_told_and_left(seen):
     """S4: whoever was rolled back locks itself by the acknowledgement; who noticed does not go on with it either."""
     session = _acknowledged({0: {2: seen}})
-    with pytest.raises(SumRefused) as found:
-        session.sites[0].confirm(session.coordinator.confirmation, own_chain(0, 10))
-    assert (found.value.fault, found.value.site) == (Fault.PEER_BEHIND, 2)
+    session.sites[0].confirm(session.coordinator.confirmation, own_chain(0, 10))
+    assert not session.sites[0].is_confirmed
     assert refused(session.sites[0].begin, asked(ALL)) is Fault.OUT_OF_PHASE
-    with pytest.raises(Locked):
+    with pytest.raises(Locked) as locked:
         session.sites[2].confirm(session.coordinator.confirmation, own_chain(2, 10))
-    assert session.sites[0].join(session.coordinator.transcript, {}).heads[2] == seen  # the old knowledge is kept
+    assert locked.value.seen == {0: seen}
+    assert 2 not in session.sites[0].join(session.coordinator.transcript, {}).heads  # the old knowledge is kept
 
 
 def test_a_site_answers_in_sets_that_hide_it():

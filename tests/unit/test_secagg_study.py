@@ -112,6 +112,19 @@ def test_a_ring_is_the_smallest_that_holds_the_sum_over_all_sites():
         assert ring_of(study, 0).largest >= most
 
 
+def test_a_retry_with_fewer_sites_has_the_same_ring():
+    """What took 64 bits, 32 may hold for fewer: the coordinator asks for one, and a site must not know better."""
+    for capacity, multiplier in ((90_000, Fraction(20)), (80_000, Fraction(14_000))):
+        of = replace(STUDY, roster=tuple(replace(one, capacity=capacity) for one in STUDY.roster))
+        of = replace(of, plan=(Step("one-ways", 4, multiplier),))
+        sets = [(0, 1, 2, 3, 4), (0, 1, 2, 3), (1, 3, 4)]
+        requests = [Request(of.digest, 0, 0, bytes(16), Parts("one-ways"), members) for members in sets]
+        rings = {round_of(of, request, SIZE).ring for request in requests}
+        assert len(rings) == 1
+        narrow = {ring_of(among(of, members), 0) for members in sets}
+        assert rings == {max(narrow, key=lambda ring: ring.bits)}
+
+
 def test_a_sum_that_64_bits_do_not_hold_is_not_possible():
     check_sums_fit(of("gradient", scale.MAX_CAPACITY))
     with pytest.raises(NotPossible, match="64 bits"):

@@ -1,5 +1,7 @@
 """Masked sums at whole sites: sessions, rounds, retries, restarts, and what each costs."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from masked_made import NAMES, RELEASES, SIZE, Fake, Federation, counts, fake_engine, key_of, masked_study
 
-from silosynth.client.entries import Committed, Declined, Planned, Reserved, Sessioned
+from silosynth.client.entries import Committed, Declined, Ended, Reserved, Sessioned
 from silosynth.client.gate import Gate
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import SystemNoise
@@ -79,7 +81,7 @@ def test_a_repeated_request_gets_the_same_bytes_even_when_the_session_is_gone(re
     assert ready.ask(2) == first
     ready.start(2)
     assert ready.ask(2) == first
-    assert ready.ledgers[2].verify() == entries
+    assert ready.records(2)[entries:] == [Ended(ready.study.digest, 1, lost=True)]
 
 
 def test_a_site_that_drops_out_costs_the_others_an_attempt_and_may_come_back(ready):
@@ -144,25 +146,32 @@ def test_a_fault_spends_the_attempt_and_nothing_else(ready, monkeypatch):
 def test_an_opening_is_the_same_until_it_is_joined(made):
     first = made.step(0, wire.Phase.OPEN).frame
     assert made.step(0, wire.Phase.OPEN).frame == first
-    assert sessions_of(made) == [(1, 0)]
+    assert sessions_of(made) == [(1, None)]
 
 
 def test_an_opening_that_was_not_joined_is_replaced_once_another_study_has_shown_a_newer_head(tmp_path):
     with Federation(tmp_path, restarts=3) as made:
         first = made.step(0, wire.Phase.OPEN).frame
         study, other = made.study.digest, replace(made.study, name="another")
-        made.ledgers[0].plan(Planned.of(other, private=True), lambda _: None)
-        made.ledgers[0].open_session(other.digest, bytes(32), 0, lambda _: None)
+        made.sites[0]._gate._policy = replace(made.sites[0]._gate._policy, studies=frozenset({study, other.digest}))
+        made.sites[0].approve(other)
+        opened = wire.SessionRequest(other.digest, wire.Phase.OPEN, bytes(16), b"")
+        made.sites[0].session_frame(wire.encode_session_request(opened))
         second = made.step(0, wire.Phase.OPEN).frame
         assert second != first
         assert made.step(0, wire.Phase.OPEN).frame == second
-        numbers = [(record.study, record.number, record.closed) for record in made.records(0, Sessioned)]
-        assert numbers == [(study, 1, 0), (other.digest, 2, 0), (study, 3, 1)]  # the last one for nothing
+        assert [(one.study, one.number) for one in made.records(0, Sessioned)] == [
+            (study, 1),
+            (other.digest, 2),
+            (study, 3),
+        ]
+        assert made.records(0, Ended) == [Ended(study, 1, lost=False)]
 
 
 def sessions_of(made, k=0):
-    """Number of each of a site's sessions, and of the one that was closed for it."""
-    return [(record.number, record.closed) for record in made.records(k, Sessioned)]
+    """Number of each of a site's sessions, and whether each that is over was lost."""
+    ended = {record.number: record.lost for record in made.records(k, Ended)}
+    return [(record.number, ended.get(record.number)) for record in made.records(k, Sessioned)]
 
 
 def test_a_session_opened_anew_by_the_same_process_costs_nothing(ready):
@@ -171,7 +180,19 @@ def test_a_session_opened_anew_by_the_same_process_costs_nothing(ready):
     assert ready.session() is None
     ready.total(1)
     assert ready.ledgers[0].spent(View.LOCAL) == spent
-    assert sessions_of(ready) == [(1, 0), (2, 1)]
+    assert sessions_of(ready) == [(1, False), (2, None)]
+
+
+def test_a_site_that_is_stopped_in_order_pays_nothing_for_it(ready):
+    spent = ready.ledgers[3].spent(View.LOCAL)
+    ready.total(0)
+    ready.sites[3].close()
+    assert ready.ask(3, 1).refusal == Reason.NO_SESSION.value
+    ready.start(3)
+    assert ready.session() is None
+    assert near(ready.total(1), range(5))
+    assert ready.ledgers[3].spent(View.LOCAL) == spent
+    assert sessions_of(ready, 3) == [(1, False), (2, None)]
 
 
 def test_a_restart_costs_the_releases_that_are_left_once_more_and_others_nothing(ready):
@@ -184,7 +205,7 @@ def test_a_restart_costs_the_releases_that_are_left_once_more_and_others_nothing
     retries = 5 - 3 + 1  # that it may have answered since the newest copy of its ledger
     assert [now - then for now, then in zip(after, before, strict=True)] == [0, 0, 0, (3 + retries) * COST, 0]
     assert near(ready.total(1), range(5))
-    assert sessions_of(ready, 3) == [(1, 0), (2, 0)]
+    assert sessions_of(ready, 3) == [(1, True), (2, None)]
 
 
 def test_the_caps_hold_for_a_restart_too(tmp_path):
@@ -193,21 +214,33 @@ def test_the_caps_hold_for_a_restart_too(tmp_path):
         made.total(0)
         made.start(0)
         assert made.session() == Reason.STUDY_CAP.value
-        assert sessions_of(made) == [(1, 0)]
+        assert sessions_of(made) == [(1, True)]
 
 
-def test_nothing_is_credited_once_there_was_a_session(made):
+def test_nothing_is_credited_to_a_masked_study(made):
     ledger = made.ledgers[0]
     spent = ledger.spent(View.AGGREGATE)
-    made.step(0, wire.Phase.OPEN)
     ledger.void(made.study.digest)
     assert ledger.spent(View.AGGREGATE) == spent
-
-
-def test_a_study_closed_before_its_first_session_is_credited(made):
-    made.ledgers[0].void(made.study.digest)
-    assert made.ledgers[0].spent(View.AGGREGATE) == 0
     assert made.step(0, wire.Phase.OPEN).refusal == Reason.STUDY_CLOSED.value
+
+
+def test_a_request_that_is_delivered_twice_at_once_gets_one_answer(ready, monkeypatch):
+    inside, go, honest = threading.Event(), threading.Event(), Ledger.commit
+
+    def slow(ledger, *given):
+        inside.set()
+        assert go.wait(60)
+        return honest(ledger, *given)
+
+    monkeypatch.setattr(Ledger, "commit", slow)
+    with ThreadPoolExecutor(2) as both:
+        first = both.submit(ready.ask, 0)
+        assert inside.wait(60)
+        second = both.submit(ready.ask, 0)
+        go.set()
+        assert first.result() == second.result()
+    assert first.result().refusal is None
 
 
 @pytest.mark.parametrize("frame", [b"", b"SILO", b"\xff" * 100])

@@ -11,6 +11,7 @@ import pytest
 from silosynth.client import site as site_module
 from silosynth.client.entries import Committed, Declined
 from silosynth.client.gate import Gate
+from silosynth.client.installed import code_digest
 from silosynth.client.ledger import Ledger
 from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import Policy, just_this
@@ -153,6 +154,7 @@ def test_rows_are_read_once_a_study(ledger):
     [
         (STUDY, "nobody", Reason.NOT_A_MEMBER),
         (replace(STUDY, engine="other"), "a", Reason.ENGINE_NOT_ALLOWED),
+        (replace(STUDY, code="0" * 64), "a", Reason.OTHER_CODE),
         (replace(STUDY, name="other"), "a", Reason.NOT_APPROVED),
     ],
 )
@@ -173,8 +175,8 @@ def test_capacity_counts_the_rows_that_count(site_with, ledger, caplog, owners, 
     with pytest.raises(Refused, match="capacity"):
         site.approve(STUDY)
     assert ledger.verify() == 1  # not charged
-    assert "5: declare more" in caplog.text
-    assert str(len(owners)) not in caplog.text
+    assert "5: declare more" in (said := "".join(caplog.messages))
+    assert str(len(owners)) not in said
     assert site.answer(request()).refusal is Reason.UNKNOWN_STUDY
 
 
@@ -245,6 +247,13 @@ def test_a_broken_ledger_is_said_and_nothing_is_answered(site, ledger, tmp_path)
     db.close()
     sealed = site.answer(request(1))
     assert (sealed.refusal, sealed.vector, sealed.receipt) == (Reason.RECORD_BROKEN, None, "")
+
+
+def test_a_study_for_the_software_that_is_here(ledger):
+    pinned = replace(STUDY, code=code_digest())
+    site = Site("a", Gate(just_this(pinned), ledger, SystemNoise()), lambda _: rows([0]))
+    site.approve(pinned)
+    assert site.answer(request(study=pinned)).refusal is None
 
 
 def test_an_empty_policy_takes_part_in_nothing(site_with):

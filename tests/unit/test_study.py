@@ -51,6 +51,8 @@ def test_the_same_agreement_written_differently_has_one_digest():
         {"threshold": 3},
         {"attempts": 2},
         {"roster": (Member("a", 10, "ab" * 32), *STUDY.roster[1:])},
+        {"roster": (Member("a", 10, officer="ab" * 32), *STUDY.roster[1:])},
+        {"code": "ab" * 32},
     ],
 )
 def test_whatever_matters_changes_the_digest(change):

@@ -138,6 +138,16 @@ def test_a_multiplier_that_is_no_decimal_is_not_written():
         write_study(study)
 
 
+def test_what_a_launch_adds():
+    code, officer = "ab" * 32, "cd" * 32
+    text = (TEXT + RESOLVED).replace("rows = 20000", f'rows = 20000\ncode = "{code}"')
+    study = read_study(text.replace("capacity = 4096", f'capacity = 4096\nofficer = "{officer}"'), source="s.toml")
+    assert (study.code, study.roster[0].officer, study.roster[1].officer) == (code, officer, "")
+    assert read_study(write_study(study), source="again").digest == study.digest
+    with pytest.raises(InvalidStudy, match=r"officer.*64 hex digits"):
+        read_study(text.replace("capacity = 4096", 'capacity = 4096\nofficer = "cd"'), source="s.toml")
+
+
 LEARNT = """
 [[plan]]
 kind = "one-ways"
@@ -207,6 +217,8 @@ WRONG = [
     ("holdout = 0.25", "holdout = 0.95", ["holdout", "0.9"]),
     ("holdout = 0.25", "holdout = true", ["holdout", "number"]),
     ("rows = 20000", "rows = 0", ["rows"]),
+    ("rows = 20000", 'code = "abc"', ["[study]", "code", "64 hex digits"]),
+    ("rows = 20000", f'code = "{"AB" * 32}"', ["[study]", "code", "64 hex digits"]),
     ("rows = 20000", "rows = 1.5", ["rows", "whole number"]),
     ("rows = 20000", "max_rows_per_unit = 5041", ["max_rows_per_unit", "5040"]),
     ('target = "DIED"', 'target = "died"', ["target", "no column"]),
@@ -225,6 +237,7 @@ WRONG = [
     ('type = "boolean"', "", ["'DIED'", "'type'", "missing"]),
     ('name = "DIED"\n', "", ["[[columns]] number 2", "'name'", "missing"]),
     ('name = "DIED"', 'name = "AGE"', ["'AGE'", "twice"]),
+    ('name = "SEX"', r'name = "SE\u001b[2JX"', [r"'SE\x1b[2JX'", "control characters"]),
     ("max = 100", "max = 16", ["'AGE'", "'max'", "above min"]),
     ("max = 100", "", ["'AGE'", "'max'", "missing"]),
     ("max = 100", 'max = "100"', ["'AGE'", "'max'", "number"]),

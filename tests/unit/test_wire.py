@@ -229,6 +229,12 @@ def test_a_tensor_that_is_not_finite_is_not_read():
         wire.decode_request(frame[:-4] + struct.pack("<f", float("inf")))
 
 
+def test_the_study_of_a_frame_is_told_without_reading_it():
+    for frame, decode in _frames():
+        assert wire.study_of(frame) == decode(frame).study
+    assert wire.study_of(b"") == wire.study_of(bytes(39)) == ""
+
+
 def _frames():
     yield wire.encode_request(request()), wire.decode_request
     yield wire.encode_reply(answer()), wire.decode_reply

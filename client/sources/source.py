@@ -1,0 +1,40 @@
+"""Where a site's rows are, as its own site.toml says, and the one way to read them for a study.
+
+    [data]
+    path = "rows.csv"                # or rows.parquet; told apart by content
+
+    [data.sql]
+    query_file = "rows.sql"          # one SELECT
+    url_file = "database.url"        # readable by its owner only; or url_env = "NAME" of an environment variable
+    timeout_s = 3600                 # the longest that a statement may take; as much where it is left out
+
+The database's URL has a password in it. It is in neither site.toml, a study, a log nor the text of an error.
+
+Rows are read when a site takes up a study, and again when its process starts anew. A database goes on changing: let the
+query name a fixed extract or period, with an ORDER BY if a unit may have more rows than the study uses, so that both
+readings give the same rows. That is good for the synthetic table, and privacy does not rest on it: what a person costs
+is bounded in each release by itself, whatever rows that person has by then.
+"""
+
+import importlib.util
+
+from silosynth.client.sources.table import Table, open_table, typed
+from silosynth.client.sources.text import TextTable
+from silosynth.client.where import FileSource, Source
+from silosynth.common.errors import InvalidInput
+from silosynth.common.study import Study
+
+
+def open_source(source: Source, study: Study) -> Table:
+    """All rows of a source, typed. Raises InvalidInput: what is wrong, where, never a value, and what to do."""
+    return typed(_text(source), study.schema, study.unit)
+
+
+def _text(source: Source) -> TextTable:
+    if isinstance(source, FileSource):
+        return open_table(source.path)
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise InvalidInput("a [data.sql] source needs SQLAlchemy: pip install 'silosynth[sql]'")
+    from silosynth.client.sources.sql import open_sql  # noqa: PLC0415 - an optional dependency
+
+    return open_sql(source)

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, whatever happens to this process or this host."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def replace(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file so that after a crash it is either the old one or the new one. `mode`: who may read it, from 0."""
+    draft = path.with_name(f".{path.name}.part")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """A file that only its owner may read."""
+    replace(path, data, 0o600)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A JSON file for people and programs: sorted by nothing, two spaces, no NaN."""
+    replace(path, (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def write_text(path: Path, content: str) -> None:
+    """A text file, in UTF-8."""
+    replace(path, content.encode())
