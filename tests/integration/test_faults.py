@@ -218,7 +218,9 @@ def test_a_site_that_is_restarted_pays_for_a_session_and_the_others_for_an_attem
     assert extra == price(left).local + price(retried).local + plan.retries * dearest
     certified = certificate(world.study, RELEASES, Noise.SYSTEM, world.journal.asked)["attempts"]
     assert (certified["sessions"], certified["asked"]) == (2, RELEASES + 1)
-    assert [len(one.charges.sessions) for one in world.verify().receipts] == [2] * SITES
+    costs = [one.charges.sessions for one in world.verify().receipts]
+    assert [len(own) for own in costs] == [2, 2, 3, 2, 2]  # the session that was lost has a price of its own
+    assert sum(one.local for one in costs[2]) == price(left).local + plan.retries * dearest
 
 
 @pytest.mark.parametrize(("what", "release"), [(ROUND, 1), ("join", None)])
