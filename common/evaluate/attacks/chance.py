@@ -53,7 +53,7 @@ def newcombe(ahead: Rate, behind: Rate) -> tuple[float, float]:
 
 def fisher(members: Rate, control: Rate) -> float:
     """Chance of so many of all hits, or more, falling among members (Fisher's exact test; conservative)."""
-    from scipy.stats import hypergeom  # noqa: PLC0415 - heavy, and only an evaluation needs it
+    from scipy.stats import hypergeom  # noqa: PLC0415
 
     everybody, hits = members.of + control.of, members.hits + control.hits
     return float(hypergeom.sf(members.hits - 1, everybody, hits, members.of))
@@ -114,7 +114,7 @@ def ranking(members: Real, control: Real, at: float, rng: np.random.Generator) -
     Whitney's of the AUC (in its normal limit, with DeLong's variance), and the exact one of as many members above as
     there are (negative hypergeometric).
     """
-    from scipy.stats import hypergeom, norm  # noqa: PLC0415
+    from scipy.stats import norm  # noqa: PLC0415 - heavy, and only an evaluation needs it
 
     n, m = len(members), len(control)
     scores = np.concatenate([members, control])
@@ -124,12 +124,20 @@ def ranking(members: Real, control: Real, at: float, rng: np.random.Generator) -
     places = np.flatnonzero(order >= n)
     accused = np.zeros(n + m, dtype=np.bool_)
     accused[order[: places[allowed]]] = True
-    above = int(accused[:n].sum())
-    # at least `above` members before the (k + 1)-th of the control group: at most k of it among the first above + k
-    tail = float(hypergeom.cdf(allowed, n + m, m, above + allowed)) if above else 1.0
+    tail = first_past(int(accused[:n].sum()), allowed, n, m)
     whole = float(norm.sf((auc - 0.5) / error)) if error > 0 else float(auc <= 0.5)  # noqa: PLR2004
     ends = max(0.0, auc - _Z * error), min(1.0, auc + _Z * error)
     return Ranking(auc, ends, at, accused[:n], accused[n:], min(1.0, 2 * min(tail, whole)))
+
+
+def first_past(above: int, allowed: int, members: int, control: int) -> float:
+    """Chance that at least `above` members stand before the (allowed + 1)-th of the control group in a random order.
+
+    That is: at most `allowed` of the control group among the first above + allowed of all.
+    """
+    from scipy.stats import hypergeom  # noqa: PLC0415
+
+    return float(hypergeom.cdf(allowed, members + control, control, above + allowed))
 
 
 def _delong(members: Real, control: Real) -> tuple[float, float]:
