@@ -92,6 +92,11 @@ def epsilon_of(event: Event, delta: float, view: View = View.LOCAL) -> float:
         return math.inf
 
 
+def losses(event: Event) -> "Curve":
+    """Delta at every epsilon, from above, of a history. Raises Unpriced, and ValueError where epsilon_of gives inf."""
+    return _curve(event, SLACK)
+
+
 def is_sampled(event: Event) -> bool:
     """Whether a history has sums over Poisson samples."""
     match event:

@@ -65,11 +65,16 @@ def _stack(tables: Sequence[Table]) -> Table:
 
 
 def copies(train: Table, other: Table, spans: Sequence[float]) -> int:
-    """Rows of `other` equal to some training row in every column, to 12 digits of a column's span.
+    """Rows of `other` equal to some training row in every column."""
+    return int(copied(other, train, spans).sum())
+
+
+def copied(table: Table, among: Table, spans: Sequence[float]) -> NDArray[np.bool_]:
+    """Which rows of `table` equal some row of `among` in every column, to 12 digits of a column's span.
 
     Rows are compared by 64-bit hashes: with 10^5 rows on each side a chance collision has probability 10^-9.
     """
-    return int(np.isin(_hashes(other, spans), _hashes(train, spans)).sum())
+    return np.isin(_hashes(table, spans), _hashes(among, spans))
 
 
 def _hashes(table: Table, spans: Sequence[float]) -> NDArray[np.uint64]:
