@@ -1,6 +1,6 @@
-"""Likeness of columns, pairs and marginals. Every function measures all views of a panel at once: shape (items, views).
+"""Likeness of pairs and marginals. Every function measures all views of a panel at once: shape (items, views).
 
-Column shapes and pair trends are SDMetrics' (Patki, Wedge, Veeramachaneni 2016; the definitions of SDMetrics 0.32's
+Pair trends are SDMetrics' (Patki, Wedge, Veeramachaneni 2016; the definitions of SDMetrics 0.32's
 QualityReport with its default thresholds), counted without its per-pair loops and without its random subsample.
 """
 
@@ -59,24 +59,6 @@ def distances(sides: Sides, cells: Counted, subsets: Sequence[Sequence[int]]) ->
         own, shares = sides.panel.shares(*_cross(cells, subset))
         out[at] = np.abs(shares - own).sum(axis=1) / 2
     return out
-
-
-def shape(sides: Sides, column: int) -> Real:
-    """Column shape of each view, (views,): 1 - Kolmogorov-Smirnov distance (ordered) or 1 - total variation (coded).
-
-    Missing values are left out; NaN where a side has no value.
-    """
-    own, other, coded = sides.train.columns[column], sides.panel.table.columns[column], sides.labels[column]
-    have, seen = (own >= 0, other >= 0) if coded else (~np.isnan(own), ~np.isnan(other))
-    if not have.any():
-        return np.full(len(sides.panel.views), np.nan)
-    values = np.concatenate([own[have], other[seen]])
-    # SDMetrics rounds to 14 decimals before it compares
-    levels, place = np.unique(values if coded else np.round(values, 14), return_inverse=True)
-    own_shares, shares = sides.panel.shares(place[: have.sum()], place[have.sum() :], len(levels), seen)
-    gap: Real = shares - own_shares
-    distance: Real = np.abs(gap).sum(axis=1) / 2 if coded else np.abs(gap.cumsum(axis=1)).max(axis=1)
-    return 1 - distance
 
 
 @dataclass(frozen=True)

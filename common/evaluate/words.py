@@ -29,7 +29,20 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Dependence between columns": ("pair_trends", "pair_trends_all", "tvd2", "tvd3"),
     "Whole rows": ("detection_auc", "copies"),
-    "Columns one by one": ("column_shapes", "tvd1"),
+    "Columns one by one": (
+        "column_shapes",
+        "tvd1",
+        "mean_error",
+        "sd_error",
+        "quantile_error",
+        "missing_value_similarity",
+        "boundary_adherence",
+        "range_coverage",
+        "category_adherence",
+        "category_coverage",
+        "validity",
+        "constants_kept",
+    ),
 }
 
 MEANINGS: Mapping[str, Meaning] = {
@@ -52,6 +65,30 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "column_shapes": Meaning("Column shapes", "SDMetrics' Column Shapes"),
     "tvd1": Meaning("One-way distance", "mean total variation distance of single columns; lower is better"),
+    "mean_error": Meaning("Error of means", "in standard deviations of training rows; lower is better"),
+    "sd_error": Meaning("Error of standard deviations", "as a share of those of training rows; lower is better"),
+    "quantile_error": Meaning(
+        "Error of quantiles", "mean over the 5 % to 95 % quantiles, in standard deviations; lower is better"
+    ),
+    "missing_value_similarity": Meaning(
+        "Missing rate", "SDMetrics' MissingValueSimilarity: 1 less the difference of missing rates"
+    ),
+    "boundary_adherence": Meaning(
+        "Values in range", "SDMetrics' BoundaryAdherence: share of numbers within the range of training rows"
+    ),
+    "range_coverage": Meaning(
+        "Range covered", "SDMetrics' RangeCoverage: share of the range of training rows that synthetic numbers reach"
+    ),
+    "category_adherence": Meaning(
+        "Known codes", "SDMetrics' CategoryAdherence: share of synthetic codes that some training row has"
+    ),
+    "category_coverage": Meaning(
+        "Codes covered", "SDMetrics' CategoryCoverage: share of the codes of training rows that some synthetic row has"
+    ),
+    "validity": Meaning("Valid values", "share of values within the schema's bounds and codes"),
+    "constants_kept": Meaning(
+        "Constants kept", "share of rows that hold what all training rows hold, in constant and in empty columns"
+    ),
 }
 
 _FAR = 0.05
