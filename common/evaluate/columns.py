@@ -150,6 +150,4 @@ def _validity(panel: Panel, values: NDArray[np.float64], column: Column) -> Real
     else:
         low, high = column.bounds
         valid = np.isnan(values) | ((values >= low) & (values <= high))
-    rows, good = np.bincount(panel.part, minlength=panel.parts), np.bincount(panel.part, valid, panel.parts)
-    share: Real = (panel.views @ good) / (panel.views @ rows)
-    return share
+    return panel.rates(valid)

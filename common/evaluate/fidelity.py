@@ -56,7 +56,7 @@ def distances(sides: Sides, cells: Counted, subsets: Sequence[Sequence[int]]) ->
     """Total variation distance to the training rows of one marginal per subset of columns, (subsets, views)."""
     out = np.empty((len(subsets), len(sides.panel.views)))
     for at, subset in enumerate(subsets):
-        own, shares = sides.panel.shares(*_cross(cells, subset))
+        own, shares = sides.panel.shares(*cross(cells, subset))
         out[at] = np.abs(shares - own).sum(axis=1) / 2
     return out
 
@@ -104,7 +104,7 @@ def pair_trends(sides: Sides, tables: TrendTables, pairs: Sequence[tuple[int, in
             strong[at] = abs(real) > STRONG_CORRELATION
         else:
             shape = (cells.sizes[first], cells.sizes[second])
-            crossed = _cross(cells, (first, second))
+            crossed = cross(cells, (first, second))
             expected, shares = sides.panel.shares(*crossed)
             similarity[at] = 1 - np.abs(shares - expected).sum(axis=1) / 2
             strong[at] = cramers_v(np.bincount(crossed[0], minlength=crossed[2]).reshape(shape)) > STRONG_ASSOCIATION
@@ -121,7 +121,8 @@ def cramers_v(counts: NDArray[Any]) -> float:
     return float(np.sqrt(phi_squared / (min(table.shape) - 1)))
 
 
-def _cross(cells: Counted, subset: Sequence[int]) -> tuple[Index, Index, int]:
+def cross(cells: Counted, subset: Sequence[int]) -> tuple[Index, Index, int]:
+    """Cells of the table of `subset`, last column fastest: of training rows, of stacked rows; and their number."""
     own = np.zeros(len(cells.own[0]), dtype=np.int64)
     other = np.zeros(len(cells.other[0]), dtype=np.int64)
     size = 1

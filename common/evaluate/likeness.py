@@ -2,20 +2,31 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from silosynth.common.arrays import Real
+from silosynth.common.evaluate.associations import correlation_differences, equivalence, pair_measures
 from silosynth.common.evaluate.case import Case, Found
 from silosynth.common.evaluate.columns import ColumnMeasures, measure
 from silosynth.common.evaluate.details import column_details, pair_details
 from silosynth.common.evaluate.fidelity import Counted, Sides, distances, marginal_cells, pair_trends, trend_tables
+from silosynth.common.evaluate.rules import any_broken, order_rules
 from silosynth.common.evaluate.scores import Better
 from silosynth.common.evaluate.tables import Panel, panel
 
 _CHUNK = 100
 """Pairs between two signs of life."""
+
+K_MARGINAL = 1000.0
+"""The best k-marginal score, as NIST counts."""
+
+_PAIRS_OF_EQUIVALENCE = 300
+_RULES_NAMED = 3
+_BROKEN_OFTEN = 0.001
+"""Rules broken by as many synthetic rows are named in a note."""
 
 _OF_COLUMNS: tuple[tuple[str, str, Better, float], ...] = (
     ("column_shapes", "shape", "higher", 1.0),
@@ -105,18 +116,52 @@ def _pairs(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
         found.notes.append("one column only: no scores of pairs")
         return
     tables = trend_tables(sides)
-    two, similar, strong = [], [], []
+    two, linked, similar, strong = [], [], [], []
+    impossible = np.zeros(sides.panel.table.rows, dtype=np.bool_)
     for at in range(0, len(pairs), _CHUNK):
         some = pairs[at : at + _CHUNK]
-        two.append(distances(sides, cells, some))
+        measured = pair_measures(sides, cells, some)
+        two.append(measured.distance)
+        linked.append(measured.association)
+        impossible |= measured.impossible
         found.tick("pairs of columns")
         trends = pair_trends(sides, tables, [(first, second) for first, second in some])
         similar.append(trends.similarity)
         strong.append(trends.strong)
         found.tick("pairs of columns")
-    found.pairs = pair_details(pairs, np.vstack(two), sides.panel)
+    distance = np.vstack(two)
+    found.pairs = pair_details(pairs, distance, sides.panel)
     _trends(found, np.vstack(similar), np.concatenate(strong), sides.panel)
-    found.add("tvd2", np.vstack(two), sides.panel, "lower")
+    found.add("tvd2", distance, sides.panel, "lower")
+    found.add("k_marginal", K_MARGINAL * (1 - distance), sides.panel, "higher", most=K_MARGINAL)
+    found.add("association_difference", np.vstack(linked), sides.panel, "lower")
+    if len(tables.place) > 1:
+        found.add("correlation_difference", correlation_differences(tables), sides.panel, "lower", most=2.0)
+    _rules(case, sides, impossible, found)
+    _equivalent(case, sides, pairs, distance, found)
+
+
+def _rules(case: Case, sides: Sides, impossible: NDArray[np.bool_], found: Found) -> None:
+    """Rows that break what holds in all training rows."""
+    found.add_views("structural_zeros", sides.panel.rates(impossible), sides.panel, "lower")
+    rules = order_rules(case.schema, sides)
+    found.rows["order_rules"] = len(rules.pairs)
+    if not rules.pairs:
+        return
+    found.add_views("order_violations", sides.panel.rates(any_broken(rules)), sides.panel, "lower")
+    rates = rules.broken[:, sides.panel.blocks[0]].mean(axis=1)
+    for at in np.argsort(-rates, kind="stable")[:_RULES_NAMED]:
+        if rates[at] >= _BROKEN_OFTEN:
+            low, high = (case.schema.columns[column].name for column in rules.pairs[at])
+            found.notes.append(f"{rates[at]:.1%} of synthetic rows have {low} above {high}, and no training row has")
+
+
+def _equivalent(case: Case, sides: Sides, pairs: Sequence[tuple[int, ...]], distance: Real, found: Found) -> None:
+    """As good as which share of the training rows? On at most so many pairs, the same for both questions."""
+    chosen = np.sort(case.rng.permutation(len(pairs))[:_PAIRS_OF_EQUIVALENCE])
+    curve = equivalence(sides.train, sides.labels, [pairs[at] for at in chosen], case.rng)
+    if curve is not None:
+        found.add_views("sample_equivalence", curve(distance[chosen].mean(axis=0)), sides.panel, "higher")
 
 
 def _trends(found: Found, similarity: Real, strong: NDArray[np.bool_], views: Panel) -> None:

@@ -30,8 +30,8 @@ _FEW_ROWS = 5_000
 LEFT_OUT = "left_out_"
 """Before the name of a number: the views of its delete-a-group jackknife."""
 
-_DENSE_CELLS = 4_000_000
-"""Above so many counters (cells times parts), empty cells are squeezed out first."""
+_DENSE_CELLS = 13_000_000
+"""Above so many counters (cells times parts), empty cells are squeezed out first; no two-way table has as many."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,12 @@ class Panel:
         starts = np.searchsorted(self.part, np.arange(self.parts + 1))
         each = [np.arange(start, end) for start, end in itertools.pairwise(starts)]
         return tuple(np.concatenate([each[part] for part in np.flatnonzero(view)]) for view in self.views)
+
+    def rates(self, flags: NDArray[np.bool_]) -> Real:
+        """Share of the stacked rows with a flag, (rows,), in each view, (views,)."""
+        rows, hits = np.bincount(self.part, minlength=self.parts), np.bincount(self.part, flags, self.parts)
+        share: Real = (self.views @ hits) / (self.views @ rows)
+        return share
 
     def shares(self, own: Index, other: Index, size: int, keep: NDArray[np.bool_] | None = None) -> tuple[Real, Real]:
         """Relative frequencies over `size` cells of the training rows, (cells,), and of each view, (views, cells).

@@ -27,8 +27,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "tstr_ap_lr",
         "tstr_f1_lr",
     ),
-    "Dependence between columns": ("pair_trends", "pair_trends_all", "tvd2", "tvd3"),
-    "Whole rows": ("detection_auc", "copies"),
+    "Dependence between columns": (
+        "pair_trends",
+        "pair_trends_all",
+        "tvd2",
+        "tvd3",
+        "k_marginal",
+        "sample_equivalence",
+        "correlation_difference",
+        "association_difference",
+    ),
+    "Whole rows": ("detection_auc", "copies", "structural_zeros", "order_violations"),
     "Columns one by one": (
         "column_shapes",
         "tvd1",
@@ -57,6 +66,22 @@ MEANINGS: Mapping[str, Meaning] = {
     "pair_trends_all": Meaning("Pair trends, all pairs", "the same over every pair of columns"),
     "tvd2": Meaning("Two-way distance", "mean total variation distance of two-way tables; lower is better"),
     "tvd3": Meaning("Three-way distance", "the same for three-way tables; lower is better"),
+    "k_marginal": Meaning("k-marginal score", "NIST's score of two-way tables, from 0 to 1000"),
+    "sample_equivalence": Meaning(
+        "As good as a sample", "share of the training rows of which a sample has the same two-way distance to all"
+    ),
+    "correlation_difference": Meaning(
+        "Correlation difference", "mean difference of Pearson correlations of numbers and dates; lower is better"
+    ),
+    "association_difference": Meaning(
+        "Association difference", "mean difference of bias-corrected Cramer's V of all pairs; lower is better"
+    ),
+    "structural_zeros": Meaning(
+        "Impossible pairs", "share of rows with two values that no training row combines; lower is better"
+    ),
+    "order_violations": Meaning(
+        "Order broken", "share of rows that break an order of two columns all training rows keep; lower is better"
+    ),
     "detection_auc": Meaning(
         "Detection AUC", "of a model that tells synthetic from real rows; .5 is chance, lower is better"
     ),
