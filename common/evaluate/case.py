@@ -1,6 +1,6 @@
 """One evaluation under way: its tables and its randomness, and what has been found so far."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ class Budget:
     pairs: int = 5_000
     triples: int = 150
     detection: int = 5_000  # rows on each side
+    neighbours: int = 3_000  # rows on each side
     models: Limits = field(default_factory=Limits)
 
 
@@ -85,3 +86,25 @@ class Found:
         interval = jackknife(value, left_out("value"), most)
         self.scores[name] = Score(value, of("floor"), of("ceiling"), interval, better, JACKKNIFE, matched, between)
         return True
+
+    def add_samples(
+        self, name: str, sides: Mapping[str, Real], better: Better, most: float = 1.0, *, method: str = JACKKNIFE
+    ) -> None:
+        """A score whose value, floor and ceiling were measured on samples of one size.
+
+        Args:
+            name: of the score.
+            sides: "value", "floor" and, where there are held-out rows, "ceiling": (1 + groups,), the measure on all
+                rows of a sample, then without one group of the jackknife at a time.
+            better: which way.
+            most: the largest value it can have.
+            method: how its interval is made.
+        """
+        value, floor = float(sides["value"][0]), float(sides["floor"][0])
+        ceiling = float(sides["ceiling"][0]) if "ceiling" in sides else None
+        between = None
+        if ceiling is not None and ceiling != floor:
+            left = (sides["value"][1:], sides["floor"][1:], sides["ceiling"][1:])
+            between = way_interval((value, floor, ceiling), left)
+        interval = jackknife(value, sides["value"][1:], most)
+        self.scores[name] = Score(value, floor, ceiling, interval, better, method, None, between)

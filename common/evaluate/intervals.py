@@ -11,29 +11,31 @@ from silosynth.common.arrays import Index, Real
 DRAWS = 300
 """Bootstrap draws."""
 
+GROUPED = "delete-a-group jackknife over {what}, Student t; the fitted models are taken as given"
 JACKKNIFE = (
     "delete-a-group jackknife over synthetic rows, Student t; training rows and the fitted generator are taken as given"
 )
 BOOTSTRAP = "percentile bootstrap of {what}; the fitted models are taken as given"
 WILSON = "Wilson score interval over synthetic rows"
 
+_CALIBRATION_BINS = 10
 _LEVEL = 0.95
 _Z = 1.959963984540054
 
 
-def jackknife(value: float, left_out: Real, most: float = 1.0) -> tuple[float, float] | None:
+def jackknife(value: float, left_out: Real, most: float = 1.0, least: float = 0.0) -> tuple[float, float] | None:
     """Interval around `value` from its delete-a-group replicates, shape (groups,); None for fewer than two.
 
     Distances between samples are biased upwards, more so in a bootstrap (which doubles the sampling noise), and a
     percentile interval can miss its own value; the jackknife's spread has no such bias, and its interval is centred on
     the value. It covers the score's expectation at this number of rows (Shao, Tu 1995, section 2.3; slightly wide where
-    the distance is all noise, because |x| has no derivative at 0). Scores lie between 0 and `most`.
+    the distance is all noise, because |x| has no derivative at 0). Scores lie between `least` and `most`.
     """
     error = jackknife_error(left_out)
     if error is None:
         return None
     half = _quantile(len(left_out) - 1) * error
-    return max(min(0.0, value), value - half), min(max(most, value), value + half)
+    return max(min(least, value), value - half), min(max(most, value), value + half)
 
 
 def jackknife_error(left_out: Real) -> float | None:
@@ -88,6 +90,13 @@ def bootstrap_weights(units: Index, rng: np.random.Generator) -> Real:
     return np.vstack([np.ones(len(units)), draws[:, units]])
 
 
+def left_out_weights(group: Index) -> Real:
+    """Weights of rows, (groups, rows), that leave out one group of the jackknife at a time."""
+    many = int(group.max()) + 1
+    weights: Real = (np.arange(many)[:, None] != group).astype(np.float64)
+    return weights
+
+
 def percentiles(scores: Real) -> tuple[float, float] | None:
     """Interval from (1 + draws,) scores, of which the first is the value; widened to hold it. None where undefined."""
     draws = scores[1:][np.isfinite(scores[1:])]
@@ -130,3 +139,23 @@ def f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_], weights: Real)
     """F1 of yes-or-no predictions under weights (draws, rows): shape (draws,); 0 where nothing is right."""
     right, said, true = (weights @ flag.astype(np.float64) for flag in (predicted & positive, predicted, positive))
     return np.divide(2 * right, said + true, out=np.zeros_like(right), where=said + true > 0)
+
+
+def brier(chance: Real, positive: NDArray[np.bool_], weights: Real) -> Real:
+    """Mean squared error of predicted chances (rows,) under weights (draws, rows): shape (draws,) (Brier 1950)."""
+    error: Real = weights @ (chance - positive) ** 2 / weights.sum(axis=1)
+    return error
+
+
+def calibration_error(chance: Real, positive: NDArray[np.bool_], weights: Real) -> Real:
+    """Expected calibration error under weights (draws, rows): shape (draws,).
+
+    Mean |predicted - observed frequency| over ten bins of predicted chances with equally many rows, ties undivided
+    (Naeini, Cooper, Hauskrecht 2015).
+    """
+    edges = np.unique(np.quantile(chance, np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS))
+    bins = np.searchsorted(edges, chance, side="left")
+    member = (bins[:, None] == np.arange(len(edges) + 1)).astype(np.float64)
+    gaps = weights @ (member * (chance - positive)[:, None])
+    error: Real = np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
+    return error

@@ -177,7 +177,7 @@ def panel(
     `matched_value`, `matched_floor`, `matched_ceiling`: each on as many rows, because distances between samples shrink
     with their number. `units`: whose each row of the ceiling is; a unit's rows share a group of the jackknife.
     """
-    stacked = [_Block("value", synthetic, _grouped(np.arange(synthetic.rows), rng)), _Block("floor", floor, None)]
+    stacked = [_Block("value", synthetic, groups_of(np.arange(synthetic.rows), rng)), _Block("floor", floor, None)]
     matched = None
     if ceiling is not None:
         whose = np.arange(ceiling.rows) if units is None else units
@@ -187,7 +187,7 @@ def panel(
             times = min(3, table.rows // matched) if matched < _FEW_ROWS else 1
             for chosen in rng.permutation(table.rows)[: times * matched].reshape(times, matched):
                 alike = whose[chosen] if name == "ceiling" else chosen
-                stacked.append(_Block(f"matched_{name}", table.take(chosen), _grouped(alike, rng)))
+                stacked.append(_Block(f"matched_{name}", table.take(chosen), groups_of(alike, rng)))
     return _stacked(stacked, matched)
 
 
@@ -207,8 +207,8 @@ class _Block:
     group: Index | None
 
 
-def _grouped(units: Index, rng: np.random.Generator) -> Index:
-    """At most PARTS groups of whole units, of equal size but for one unit, (rows,)."""
+def groups_of(units: Index, rng: np.random.Generator) -> Index:
+    """At most PARTS groups of whole units, of equal size but for one unit, for the jackknife: (rows,)."""
     _, own = np.unique(units, return_inverse=True)
     many = int(own.max()) + 1
     place: Index = rng.permutation(many)[own] * min(PARTS, many) // many

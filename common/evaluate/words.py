@@ -23,9 +23,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "tstr_auc_gb",
         "tstr_ap_gb",
         "tstr_f1_gb",
+        "tstr_brier_gb",
+        "tstr_ece_gb",
         "tstr_auc_lr",
         "tstr_ap_lr",
         "tstr_f1_lr",
+        "tstr_brier_lr",
+        "tstr_ece_lr",
+        "ci_overlap",
+        "coefficient_difference",
     ),
     "Dependence between columns": (
         "pair_trends",
@@ -37,7 +43,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "correlation_difference",
         "association_difference",
     ),
-    "Whole rows": ("detection_auc", "copies", "structural_zeros", "order_violations"),
+    "Whole rows": (
+        "detection_auc",
+        "alpha_precision",
+        "beta_recall",
+        "structural_zeros",
+        "order_violations",
+        "copies",
+    ),
     "Columns one by one": (
         "column_shapes",
         "tvd1",
@@ -62,6 +75,24 @@ MEANINGS: Mapping[str, Meaning] = {
     "tstr_auc_lr": Meaning("AUC, logistic regression", "chance that a case is ranked above a non-case"),
     "tstr_ap_lr": Meaning("Average precision, logistic regression", "the score to read for rare outcomes"),
     "tstr_f1_lr": Meaning("F1, logistic regression", "at the likeliest class; low for rare outcomes"),
+    "tstr_brier_gb": Meaning(
+        "Brier score, gradient boosting", "mean squared error of predicted chances; lower is better"
+    ),
+    "tstr_brier_lr": Meaning(
+        "Brier score, logistic regression", "mean squared error of predicted chances; lower is better"
+    ),
+    "tstr_ece_gb": Meaning(
+        "Calibration error, gradient boosting", "mean gap between predicted and observed frequency; lower is better"
+    ),
+    "tstr_ece_lr": Meaning(
+        "Calibration error, logistic regression", "mean gap between predicted and observed frequency; lower is better"
+    ),
+    "ci_overlap": Meaning(
+        "Overlap of intervals", "of a regression's coefficients, fitted to synthetic and to training rows"
+    ),
+    "coefficient_difference": Meaning(
+        "Difference of coefficients", "of the same regression, in standard errors; lower is better"
+    ),
     "pair_trends": Meaning("Pair trends", "SDMetrics' Column Pair Trends, over strongly associated pairs"),
     "pair_trends_all": Meaning("Pair trends, all pairs", "the same over every pair of columns"),
     "tvd2": Meaning("Two-way distance", "mean total variation distance of two-way tables; lower is better"),
@@ -84,6 +115,10 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "detection_auc": Meaning(
         "Detection AUC", "of a model that tells synthetic from real rows; .5 is chance, lower is better"
+    ),
+    "alpha_precision": Meaning("Alpha-precision", "whether synthetic rows lie where training rows lie; 1 is best"),
+    "beta_recall": Meaning(
+        "Beta-recall", "whether they lie near all training rows; about .5 for fresh real rows of the same number"
     ),
     "copies": Meaning(
         "Exact copies", "share of synthetic rows equal to a training row; beside the hold-out's own rate"
