@@ -4,7 +4,8 @@
 simulation, or the eyes of one site.
 """
 
-from silosynth.common.evaluate.evaluation import Budget, evaluate
+from silosynth.common.evaluate.case import Budget
+from silosynth.common.evaluate.evaluation import evaluate
 from silosynth.common.evaluate.scores import Score, Scores, summary
 
 __all__ = ["Budget", "Score", "Scores", "evaluate", "summary"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from silosynth.common.arrays import Index
+from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.intervals import bootstrap_weights, curve, percentiles
 from silosynth.common.evaluate.models import Boosting, Inputs
 from silosynth.common.evaluate.tables import Table
@@ -30,10 +30,11 @@ class Grouped:
 
 @dataclass(frozen=True)
 class Detected:
-    """AUC of a detector and its interval."""
+    """AUC of a detector and its interval; (1 + draws,) bootstrap draws of it, the first being itself."""
 
     auc: float
     interval: tuple[float, float] | None
+    draws: Real = field(repr=False)
 
 
 def detection(real: Grouped, other: Grouped, of: Inputs, rng: np.random.Generator) -> Detected | None:
@@ -56,7 +57,7 @@ def detection(real: Grouped, other: Grouped, of: Inputs, rng: np.random.Generato
         found = Boosting(of).probabilities(rows.take(learn), truth[learn], rows.take(test), seed)[:, 1]
         aucs.append(curve(found, truth[test] == 1, weights[:, test]).auc)
     mean = np.mean(aucs, axis=0)
-    return Detected(float(mean[0]), percentiles(mean))
+    return Detected(float(mean[0]), percentiles(mean), mean)
 
 
 def _stack(tables: Sequence[Table]) -> Table:

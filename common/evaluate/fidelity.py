@@ -1,6 +1,6 @@
-"""Likeness of columns, pairs and marginals. Every function measures all views of a panel at once: shape (items, views).
+"""Likeness of pairs and marginals. Every function measures all views of a panel at once: shape (items, views).
 
-Column shapes and pair trends are SDMetrics' (Patki, Wedge, Veeramachaneni 2016; the definitions of SDMetrics 0.32's
+Pair trends are SDMetrics' (Patki, Wedge, Veeramachaneni 2016; the definitions of SDMetrics 0.32's
 QualityReport with its default thresholds), counted without its per-pair loops and without its random subsample.
 """
 
@@ -56,27 +56,9 @@ def distances(sides: Sides, cells: Counted, subsets: Sequence[Sequence[int]]) ->
     """Total variation distance to the training rows of one marginal per subset of columns, (subsets, views)."""
     out = np.empty((len(subsets), len(sides.panel.views)))
     for at, subset in enumerate(subsets):
-        own, shares = sides.panel.shares(*_cross(cells, subset))
+        own, shares = sides.panel.shares(*cross(cells, subset))
         out[at] = np.abs(shares - own).sum(axis=1) / 2
     return out
-
-
-def shape(sides: Sides, column: int) -> Real:
-    """Column shape of each view, (views,): 1 - Kolmogorov-Smirnov distance (ordered) or 1 - total variation (coded).
-
-    Missing values are left out; NaN where a side has no value.
-    """
-    own, other, coded = sides.train.columns[column], sides.panel.table.columns[column], sides.labels[column]
-    have, seen = (own >= 0, other >= 0) if coded else (~np.isnan(own), ~np.isnan(other))
-    if not have.any():
-        return np.full(len(sides.panel.views), np.nan)
-    values = np.concatenate([own[have], other[seen]])
-    # SDMetrics rounds to 14 decimals before it compares
-    levels, place = np.unique(values if coded else np.round(values, 14), return_inverse=True)
-    own_shares, shares = sides.panel.shares(place[: have.sum()], place[have.sum() :], len(levels), seen)
-    gap: Real = shares - own_shares
-    distance: Real = np.abs(gap).sum(axis=1) / 2 if coded else np.abs(gap.cumsum(axis=1)).max(axis=1)
-    return 1 - distance
 
 
 @dataclass(frozen=True)
@@ -122,7 +104,7 @@ def pair_trends(sides: Sides, tables: TrendTables, pairs: Sequence[tuple[int, in
             strong[at] = abs(real) > STRONG_CORRELATION
         else:
             shape = (cells.sizes[first], cells.sizes[second])
-            crossed = _cross(cells, (first, second))
+            crossed = cross(cells, (first, second))
             expected, shares = sides.panel.shares(*crossed)
             similarity[at] = 1 - np.abs(shares - expected).sum(axis=1) / 2
             strong[at] = cramers_v(np.bincount(crossed[0], minlength=crossed[2]).reshape(shape)) > STRONG_ASSOCIATION
@@ -139,7 +121,8 @@ def cramers_v(counts: NDArray[Any]) -> float:
     return float(np.sqrt(phi_squared / (min(table.shape) - 1)))
 
 
-def _cross(cells: Counted, subset: Sequence[int]) -> tuple[Index, Index, int]:
+def cross(cells: Counted, subset: Sequence[int]) -> tuple[Index, Index, int]:
+    """Cells of the table of `subset`, last column fastest: of training rows, of stacked rows; and their number."""
     own = np.zeros(len(cells.own[0]), dtype=np.int64)
     other = np.zeros(len(cells.other[0]), dtype=np.int64)
     size = 1

@@ -11,32 +11,68 @@ from silosynth.common.arrays import Index, Real
 DRAWS = 300
 """Bootstrap draws."""
 
+GROUPED = "delete-a-group jackknife over {what}, Student t; the fitted models are taken as given"
 JACKKNIFE = (
     "delete-a-group jackknife over synthetic rows, Student t; training rows and the fitted generator are taken as given"
 )
 BOOTSTRAP = "percentile bootstrap of {what}; the fitted models are taken as given"
 WILSON = "Wilson score interval over synthetic rows"
 
+_CALIBRATION_BINS = 10
 _LEVEL = 0.95
 _Z = 1.959963984540054
 
 
-def jackknife(value: float, left_out: Real) -> tuple[float, float] | None:
+def jackknife(value: float, left_out: Real, most: float = 1.0, least: float = 0.0) -> tuple[float, float] | None:
     """Interval around `value` from its delete-a-group replicates, shape (groups,); None for fewer than two.
 
     Distances between samples are biased upwards, more so in a bootstrap (which doubles the sampling noise), and a
     percentile interval can miss its own value; the jackknife's spread has no such bias, and its interval is centred on
     the value. It covers the score's expectation at this number of rows (Shao, Tu 1995, section 2.3; slightly wide where
-    the distance is all noise, because |x| has no derivative at 0).
+    the distance is all noise, because |x| has no derivative at 0). Scores lie between `least` and `most`.
     """
-    from scipy.stats import t  # noqa: PLC0415 - heavy, and only an evaluation needs it
+    error = jackknife_error(left_out)
+    if error is None:
+        return None
+    half = _quantile(len(left_out) - 1) * error
+    return max(min(least, value), value - half), min(max(most, value), value + half)
 
+
+def jackknife_error(left_out: Real) -> float | None:
+    """Standard error from delete-a-group replicates, (groups,); None for fewer than two, or undefined ones."""
     groups = len(left_out)
     if groups <= 1 or not np.isfinite(left_out).all():
         return None
-    error = math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
-    half = float(t.ppf((1 + _LEVEL) / 2, groups - 1)) * error
-    return max(0.0, value - half), min(1.0, value + half)
+    return math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
+
+
+def way_interval(frame: tuple[float, float, float], left_out: tuple[Real, Real, Real]) -> tuple[float, float] | None:
+    """Interval, in percent, of how far from floor to ceiling a value lies; None where replicates are too few.
+
+    All three come from samples of their own and carry an error: by the delta method, with r = (value - floor) /
+    (ceiling - floor), var r = (var value + (1 - r)^2 var floor + r^2 var ceiling) / (ceiling - floor)^2.
+
+    Args:
+        frame: value, floor and ceiling; the last two differ.
+        left_out: delete-a-group replicates of each.
+    """
+    errors = [jackknife_error(one) for one in left_out]
+    value, floor, ceiling = frame
+    at = (value - floor) / (ceiling - floor)
+    squared = 0.0
+    for error, weight in zip(errors, (1.0, 1 - at, at), strict=True):
+        if error is None:
+            return None
+        squared += (weight * error) ** 2
+    freedom = min(len(one) for one in left_out) - 1
+    half = _quantile(freedom) * math.sqrt(squared) / abs(ceiling - floor)
+    return 100 * (at - half), 100 * (at + half)
+
+
+def _quantile(freedom: int) -> float:
+    from scipy.stats import t  # noqa: PLC0415 - heavy, and only an evaluation needs it
+
+    return float(t.ppf((1 + _LEVEL) / 2, freedom))
 
 
 def wilson(hits: int, rows: int) -> tuple[float, float]:
@@ -52,6 +88,13 @@ def bootstrap_weights(units: Index, rng: np.random.Generator) -> Real:
     many = int(units.max()) + 1
     draws = rng.multinomial(many, np.full(many, 1 / many), size=DRAWS)
     return np.vstack([np.ones(len(units)), draws[:, units]])
+
+
+def left_out_weights(group: Index) -> Real:
+    """Weights of rows, (groups, rows), that leave out one group of the jackknife at a time."""
+    many = int(group.max()) + 1
+    weights: Real = (np.arange(many)[:, None] != group).astype(np.float64)
+    return weights
 
 
 def percentiles(scores: Real) -> tuple[float, float] | None:
@@ -96,3 +139,23 @@ def f1(predicted: NDArray[np.bool_], positive: NDArray[np.bool_], weights: Real)
     """F1 of yes-or-no predictions under weights (draws, rows): shape (draws,); 0 where nothing is right."""
     right, said, true = (weights @ flag.astype(np.float64) for flag in (predicted & positive, predicted, positive))
     return np.divide(2 * right, said + true, out=np.zeros_like(right), where=said + true > 0)
+
+
+def brier(chance: Real, positive: NDArray[np.bool_], weights: Real) -> Real:
+    """Mean squared error of predicted chances (rows,) under weights (draws, rows): shape (draws,) (Brier 1950)."""
+    error: Real = weights @ (chance - positive) ** 2 / weights.sum(axis=1)
+    return error
+
+
+def calibration_error(chance: Real, positive: NDArray[np.bool_], weights: Real) -> Real:
+    """Expected calibration error under weights (draws, rows): shape (draws,).
+
+    Mean |predicted - observed frequency| over ten bins of predicted chances with equally many rows, ties undivided
+    (Naeini, Cooper, Hauskrecht 2015).
+    """
+    edges = np.unique(np.quantile(chance, np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS))
+    bins = np.searchsorted(edges, chance, side="left")
+    member = (bins[:, None] == np.arange(len(edges) + 1)).astype(np.float64)
+    gaps = weights @ (member * (chance - positive)[:, None])
+    error: Real = np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
+    return error

@@ -98,27 +98,38 @@ class Regression:
         model = LogisticRegression(max_iter=100, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred steps are close enough for a yardstick
-            model.fit(self._rows(table), classes)
-        return _aligned(model, self._rows(test), int(classes.max()) + 1)
+            model.fit(encoded(self.of, table), classes)
+        return _aligned(model, encoded(self.of, test), int(classes.max()) + 1)
 
-    def _rows(self, table: Table) -> Any:
-        from scipy.sparse import csr_array, hstack  # noqa: PLC0415
 
-        blocks = []
-        for column, codes, centre, spread in zip(
-            self.of.used, self.of.codes, self.of.centre, self.of.spread, strict=True
-        ):
-            values = table.columns[column]
-            if codes is None:
-                absent = np.isnan(values)
-                scaled = np.clip((np.where(absent, centre, values) - centre) / spread, -_FARTHEST, _FARTHEST)
-                blocks.append(csr_array(np.column_stack([scaled, absent])))
-                continue
-            size = min(codes.size, _CODES_IN_REGRESSION + 2)
-            cells = np.where(values < 0, size - 1, np.minimum(codes(values), size - 2))
-            ones, starts = np.ones(table.rows), np.arange(table.rows + 1)
-            blocks.append(csr_array((ones, cells, starts), shape=(table.rows, size)))
-        return hstack(blocks, format="csr")
+def encoded(of: Inputs, table: Table) -> Any:
+    """Rows as numbers, a sparse array (rows, inputs): standardised values, missing indicators, an indicator a code."""
+    from scipy.sparse import csr_array, hstack  # noqa: PLC0415
+
+    blocks = []
+    for column, codes, centre, spread in zip(of.used, of.codes, of.centre, of.spread, strict=True):
+        values = table.columns[column]
+        if codes is None:
+            absent = np.isnan(values)
+            scaled = np.clip((np.where(absent, centre, values) - centre) / spread, -_FARTHEST, _FARTHEST)
+            blocks.append(csr_array(np.column_stack([scaled, absent])))
+            continue
+        size = _inputs_of(codes)
+        cells = np.where(values < 0, size - 1, np.minimum(codes(values), size - 2))
+        ones, starts = np.ones(table.rows), np.arange(table.rows + 1)
+        blocks.append(csr_array((ones, cells, starts), shape=(table.rows, size)))
+    return hstack(blocks, format="csr")
+
+
+def placed(of: Inputs, table: Table) -> Real:
+    """Rows as points, (rows, inputs): as `encoded`, with unlike codes at distance 1."""
+    scale = [np.full(2, 1.0) if codes is None else np.full(_inputs_of(codes), np.sqrt(0.5)) for codes in of.codes]
+    points: Real = encoded(of, table).toarray() * np.concatenate(scale)
+    return points
+
+
+def _inputs_of(codes: Binning) -> int:
+    return min(codes.size, _CODES_IN_REGRESSION + 2)
 
 
 def _one_class(classes: Index) -> bool:

@@ -17,6 +17,9 @@ Better: TypeAlias = Literal["higher", "lower"]
 LEAST_GAP = 0.01
 """Where floor and ceiling lie closer than this, or the wrong way round, a score cannot tell useful from useless."""
 
+WIDEST = 300.0
+"""Nor can it where the interval of its place between them is wider than three times the way, in percent."""
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -30,7 +33,10 @@ class Matched:
 
 @dataclass(frozen=True)
 class Score:
-    """One number and its frame of reference. `ceiling` is None where there are too few held-out rows."""
+    """One number and its frame of reference. `ceiling` is None where there are too few held-out rows.
+
+    `between` is the 95 % interval of `rescaled`, in percent: floor and ceiling are estimates too, which it counts.
+    """
 
     value: float
     floor: float | None
@@ -39,6 +45,7 @@ class Score:
     better: Better
     method: str
     matched: Matched | None = None
+    between: tuple[float, float] | None = None
 
     @property
     def frame(self) -> tuple[float, float | None, float | None]:
@@ -54,7 +61,9 @@ class Score:
         if floor is None or ceiling is None:
             return None
         way = ceiling - floor if self.better == "higher" else floor - ceiling
-        return None if way < LEAST_GAP else 100 * (value - floor) / (ceiling - floor)
+        if way < LEAST_GAP or (self.between and self.between[1] - self.between[0] > WIDEST):
+            return None
+        return 100 * (value - floor) / (ceiling - floor)
 
     def to_json(self) -> dict[str, Any]:
         """As in metrics.json."""
@@ -66,7 +75,10 @@ class Score:
             "better": self.better,
             "interval_method": self.method,
             "rescaled": None if self.rescaled is None else round(self.rescaled, 2),
+            "rescaled_interval": None,
         }
+        if self.rescaled is not None and self.between is not None:
+            out["rescaled_interval"] = [round(end, 2) for end in self.between]
         if self.matched:
             value, floor, ceiling = (_rounded(number) for number in self.frame)
             out["matched"] = {"rows": self.matched.rows, "value": value, "floor": floor, "ceiling": ceiling}

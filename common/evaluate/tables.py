@@ -1,7 +1,9 @@
 """Tables as arrays, and several tables measured against the training rows in one pass over each marginal."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,13 +22,16 @@ MAX_CODES = 255
 """Codes of a column that keep a cell of their own: the most frequent among training rows; the rest share one."""
 
 PARTS = 20
-"""Groups of synthetic rows in the delete-a-group jackknife."""
+"""Groups of rows in the delete-a-group jackknife, at most."""
 
 _FEW_ROWS = 5_000
-"""Samples smaller than this are drawn three times and averaged."""
+"""Samples smaller than this are drawn up to three times, apart from each other, and averaged."""
 
-_DENSE_CELLS = 4_000_000
-"""Above so many counters (cells times parts), empty cells are squeezed out first."""
+LEFT_OUT = "left_out_"
+"""Before the name of a number: the views of its delete-a-group jackknife."""
+
+_DENSE_CELLS = 13_000_000
+"""Above so many counters (cells times parts), empty cells are squeezed out first; no two-way table has as many."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,13 @@ class Panel:
     """Tables to be measured against the training rows, stacked, and cut into parts; a view is a sum of parts.
 
     Counting the parts of a marginal once gives it for every view: all synthetic rows, each delete-a-group sample of the
-    jackknife, floor, ceiling, and samples of one size. `named[name]` lists the views whose mean is the number `name`.
+    jackknife, floor, ceiling, and samples of one size. `named[name]` lists the views whose mean is the number `name`,
+    (draws,); `named[LEFT_OUT + name]`, where it has them, its delete-a-group samples, (draws, groups).
     """
 
     table: Table
     blocks: tuple[slice, ...]  # rows of each stacked table
-    part: Index = field(repr=False)  # (rows,)
+    part: Index = field(repr=False)  # (rows,), never decreasing
     views: Real = field(repr=False)  # (views, parts), 0 or 1
     named: dict[str, Index]
     matched_rows: int | None
@@ -129,6 +135,19 @@ class Panel:
     def parts(self) -> int:
         """Parts in all."""
         return int(self.views.shape[1])
+
+    @cached_property
+    def rows_of(self) -> tuple[Index, ...]:
+        """The stacked rows of each view."""
+        starts = np.searchsorted(self.part, np.arange(self.parts + 1))
+        each = [np.arange(start, end) for start, end in itertools.pairwise(starts)]
+        return tuple(np.concatenate([each[part] for part in np.flatnonzero(view)]) for view in self.views)
+
+    def rates(self, flags: NDArray[np.bool_]) -> Real:
+        """Share of the stacked rows with a flag, (rows,), in each view, (views,)."""
+        rows, hits = np.bincount(self.part, minlength=self.parts), np.bincount(self.part, flags, self.parts)
+        share: Real = (self.views @ hits) / (self.views @ rows)
+        return share
 
     def shares(self, own: Index, other: Index, size: int, keep: NDArray[np.bool_] | None = None) -> tuple[Real, Real]:
         """Relative frequencies over `size` cells of the training rows, (cells,), and of each view, (views, cells).
@@ -150,41 +169,77 @@ class Panel:
         return np.bincount(own, minlength=size) / max(1, len(own)), shares
 
 
-def panel(synthetic: Table, floor: Table, ceiling: Table | None, rng: np.random.Generator) -> Panel:
+def panel(
+    synthetic: Table, floor: Table, ceiling: Table | None, rng: np.random.Generator, units: Index | None = None
+) -> Panel:
     """The views an evaluation needs.
 
-    `matched`: floor, ceiling and value on samples of the same number of rows, because distances between samples shrink
-    with their size; means over up to three samples where they are small.
+    `matched_value`, `matched_floor`, `matched_ceiling`: each on as many rows, because distances between samples shrink
+    with their number. `units`: whose each row of the ceiling is; a unit's rows share a group of the jackknife.
     """
-    groups = min(PARTS, synthetic.rows)
-    stacked = [("value", synthetic.take(rng.permutation(synthetic.rows))), ("floor", floor)]
+    stacked = [_Block("value", synthetic, groups_of(np.arange(synthetic.rows), rng)), _Block("floor", floor, None)]
     matched = None
     if ceiling is not None:
-        stacked.append(("ceiling", ceiling))
+        whose = np.arange(ceiling.rows) if units is None else units
+        stacked.append(_Block("ceiling", ceiling, None))
         matched = min(synthetic.rows, floor.rows, ceiling.rows)
         for name, table in (("value", synthetic), ("floor", floor), ("ceiling", ceiling)):
-            times = 3 if matched < _FEW_ROWS and table.rows > matched else 1
-            sets = (rng.permutation(table.rows)[:matched] for _ in range(times))
-            stacked += [(f"matched_{name}", table.take(chosen)) for chosen in sets]
-    ends = np.cumsum([table.rows for _, table in stacked])
-    blocks = tuple(slice(int(end) - table.rows, int(end)) for end, (_, table) in zip(ends, stacked, strict=True))
-    part = np.concatenate(
-        [np.arange(synthetic.rows) * groups // synthetic.rows]
-        + [np.full(table.rows, groups + at) for at, (_, table) in enumerate(stacked[1:])]
-    )
-    views, at = _views([name for name, _ in stacked], groups)
-    columns = tuple(np.concatenate(column) for column in zip(*(table.columns for _, table in stacked), strict=True))
-    return Panel(Table(columns, int(ends[-1])), blocks, part, views, at, matched)
+            times = min(3, table.rows // matched) if matched < _FEW_ROWS else 1
+            for chosen in rng.permutation(table.rows)[: times * matched].reshape(times, matched):
+                alike = whose[chosen] if name == "ceiling" else chosen
+                stacked.append(_Block(f"matched_{name}", table.take(chosen), groups_of(alike, rng)))
+    return _stacked(stacked, matched)
 
 
-def _views(names: Sequence[str], groups: int) -> tuple[Real, dict[str, Index]]:
-    parts = groups + len(names) - 1
-    whole = np.zeros((1, parts))
-    whole[0, :groups] = 1
-    without_one = np.tile(whole, (groups, 1))
-    without_one[np.arange(groups), np.arange(groups)] = 0
-    rest = np.eye(parts)[groups:]
-    at = {"value": np.array([0]), "jackknife": np.arange(1, groups + 1)}
-    for name in dict.fromkeys(names[1:]):
-        at[name] = np.array([groups + i for i, other in enumerate(names) if other == name and i > 0])
-    return np.vstack([whole, without_one, rest]), at
+def nested(table: Table, ends: Sequence[int]) -> Panel:
+    """Views of the first `ends[0]` rows, the first `ends[1]`, and so on; `ends` increases."""
+    part = np.searchsorted(np.asarray(ends), np.arange(ends[-1]), side="right")
+    views = np.tril(np.ones((len(ends), len(ends))))
+    return Panel(table.take(np.arange(ends[-1])), (slice(0, ends[-1]),), part, views, {}, None)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A table of a panel, and the jackknife's group of each of its rows."""
+
+    name: str
+    table: Table
+    group: Index | None
+
+
+def groups_of(units: Index, rng: np.random.Generator) -> Index:
+    """At most PARTS groups of whole units, of equal size but for one unit, for the jackknife: (rows,)."""
+    _, own = np.unique(units, return_inverse=True)
+    many = int(own.max()) + 1
+    place: Index = rng.permutation(many)[own] * min(PARTS, many) // many
+    return place
+
+
+def _stacked(blocks: Sequence[_Block], matched: int | None) -> Panel:
+    parts, tables = [], []
+    views: list[list[range]] = []
+    named: dict[str, list[list[int]]] = {}
+    first = 0
+    for block in blocks:
+        group = np.zeros(block.table.rows, dtype=np.int64) if block.group is None else block.group
+        order = np.argsort(group, kind="stable")
+        many = int(group[order[-1]]) + 1
+        parts.append(group[order] + first)
+        tables.append(block.table.take(order))
+        named.setdefault(block.name, []).append([len(views)])
+        views.append([range(first, first + many)])
+        if block.group is not None:
+            groups = many if many > 1 else 0
+            named.setdefault(LEFT_OUT + block.name, []).append(list(range(len(views), len(views) + groups)))
+            views += [[range(first, first + out), range(first + out + 1, first + many)] for out in range(groups)]
+        first += many
+    matrix = np.zeros((len(views), first))
+    for at, runs in enumerate(views):
+        for run in runs:
+            matrix[at, run] = 1
+    ends = np.cumsum([table.rows for table in tables])
+    slices = tuple(slice(int(end) - table.rows, int(end)) for end, table in zip(ends, tables, strict=True))
+    columns = tuple(np.concatenate(column) for column in zip(*(table.columns for table in tables), strict=True))
+    whole = {name: np.array(listed, dtype=np.int64) for name, listed in named.items()}
+    whole |= {name: listed[:, 0] for name, listed in whole.items() if not name.startswith(LEFT_OUT)}
+    return Panel(Table(columns, int(ends[-1])), slices, np.concatenate(parts), matrix, whole, matched)

@@ -4,18 +4,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
-from silosynth.common.evaluate.intervals import BOOTSTRAP, bootstrap_weights, curve, f1, percentiles
+from silosynth.common.evaluate.intervals import (
+    BOOTSTRAP,
+    DRAWS,
+    GROUPED,
+    bootstrap_weights,
+    brier,
+    calibration_error,
+    curve,
+    f1,
+    jackknife,
+    left_out_weights,
+    percentiles,
+)
 from silosynth.common.evaluate.models import Boosting, Inputs, Model, Regression
 from silosynth.common.evaluate.outcome import Task
-from silosynth.common.evaluate.scores import Score
-from silosynth.common.evaluate.tables import Table
+from silosynth.common.evaluate.scores import Better, Score
+from silosynth.common.evaluate.tables import Table, groups_of
 
 LEAST_CASES = 5
 """Held-out rows of a class, and outside it, below which no score of that class is given."""
 
 _METHOD = BOOTSTRAP.format(what="held-out units")
+_METHOD_GROUPED = GROUPED.format(what="held-out units")
 _CHUNK = 50
 """Bootstrap draws at a time, to bound memory."""
 
@@ -38,6 +52,16 @@ class Verdict:
     scores: Mapping[str, Score]
     rows: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    answers: "Answers | None" = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What gradient boosting said about test rows, after each lesson, of each scored class."""
+
+    rows: Index = field(repr=False)  # of the test table, (rows,)
+    truth: NDArray[np.bool_] = field(repr=False)  # (rows, classes)
+    said: Mapping[str, Real] = field(repr=False)  # of "value", "ceiling" and "floor": (rows, classes)
 
 
 @dataclass(frozen=True)
@@ -49,22 +73,17 @@ class Limits:
     test: int = 10_000
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Scores of one model under each draw of weights, (1 + draws,), the first being the plain score."""
-
-    auc: Real
-    ap: Real
-    f1: Real
+_MEASURES: Mapping[str, Better] = {"auc": "higher", "ap": "higher", "f1": "higher", "brier": "lower", "ece": "lower"}
 
 
 def tstr(
     task: Task, contest: Contest, of: Inputs, limits: Limits, rng: np.random.Generator, tick: Callable[[str], None]
 ) -> Verdict:
-    """AUC, average precision and F1 of two models, and the share of the real model's signal that is kept.
+    """Scores of two models, and the share of the real model's signal that is kept.
 
-    A target of several classes is scored one against the rest, averaged over the classes the hold-out holds. F1 is at
-    the likeliest class, so that of a rare outcome is low even for a good model: read its average precision.
+    AUC, average precision, F1, Brier score and calibration error. A target of several classes is scored one against the
+    rest, averaged over the classes the hold-out holds. F1 is at the likeliest class, so that of a rare outcome is low
+    even for a good model: read its average precision.
     """
     have, truth = task.rows(contest.test)
     chosen = np.sort(rng.permutation(len(have))[: limits.test])
@@ -72,14 +91,15 @@ def tstr(
     scored = _scored_classes(truth, task.outcome.classes)
     if not scored:
         return Verdict({}, {}, (f"TSTR: fewer than {LEAST_CASES} held-out rows of a class, or outside it",))
-    weights = bootstrap_weights(np.unique(contest.units[have], return_inverse=True)[1], rng)
+    units = np.unique(contest.units[have], return_inverse=True)[1]
+    weights = np.vstack([bootstrap_weights(units, rng), left_out_weights(groups_of(units, rng))])
     test, seed = contest.test.take(have), int(rng.integers(2**31))
     scores: dict[str, Score] = {}
-    rows = {"tstr_test": len(have)}
-    notes: list[str] = []
+    rows, notes = {"tstr_test": len(have)}, []
+    said: dict[str, Real] = {}
     models: tuple[tuple[str, Model, int], ...] = (
-        ("gb", Boosting(of), limits.boosting),
         ("lr", Regression(of), limits.regression),
+        ("gb", Boosting(of), limits.boosting),
     )
     for name, model, most in models:
         lessons = _lessons(task, contest, most, rng)
@@ -88,19 +108,20 @@ def tstr(
         rows[f"tstr_train_{name}"] = len(lessons["value"][1])
         measured = {}
         for side, (table, classes) in lessons.items():
-            measured[side] = _measure(model.probabilities(table, classes, test, seed), truth, scored, weights)
+            said[side] = _padded(model.probabilities(table, classes, test, seed), truth, scored)
+            measured[side] = _measure(said[side], truth, scored, weights)
             tick("train on synthetic, test on real")
-        for measure in ("auc", "ap", "f1"):
-            scores[f"tstr_{measure}_{name}"] = _score(measured, measure)
+        scores |= {f"tstr_{measure}_{name}": _score(measured, measure) for measure in _MEASURES}
         if name == "gb":
-            kept = _signal_kept(measured)
+            kept = _signal_kept({side: one["auc"] for side, one in measured.items()})
             if isinstance(kept, str):
                 notes.append(kept)
             else:
                 scores["tstr_signal_kept"] = kept
     if len(scored) < task.outcome.classes and task.outcome.classes > len((0, 1)):
         notes.append(f"TSTR: {task.outcome.classes - len(scored)} classes are too rare in the hold-out to be scored")
-    return Verdict(scores, rows, tuple(notes))
+    each = {side: chances[:, list(scored)] for side, chances in said.items()}
+    return Verdict(scores, rows, tuple(notes), Answers(have, truth[:, None] == np.array(scored), each))
 
 
 def _scored_classes(truth: Index, classes: int) -> tuple[int, ...]:
@@ -126,38 +147,69 @@ def _lessons(
     return out
 
 
-def _measure(probabilities: Real, truth: Index, scored: tuple[int, ...], weights: Real) -> _Measured:
-    missing = int(truth.max()) + 1 - probabilities.shape[1]  # classes that the lesson did not hold have probability 0
-    padded = np.pad(probabilities, ((0, 0), (0, max(0, missing, scored[-1] + 1 - probabilities.shape[1]))))
-    likeliest = padded.argmax(axis=1)
-    parts: list[_Measured] = []
+def _padded(probabilities: Real, truth: Index, scored: tuple[int, ...]) -> Real:
+    """Classes that the lesson did not hold have probability 0."""
+    missing = max(int(truth.max()), scored[-1]) + 1 - probabilities.shape[1]
+    return np.pad(probabilities, ((0, 0), (0, max(0, missing))))
+
+
+def _measure(chances: Real, truth: Index, scored: tuple[int, ...], weights: Real) -> dict[str, Real]:
+    """Each measure under each row of weights, (draws,)."""
+    likeliest = chances.argmax(axis=1)
+    parts: dict[str, list[Real]] = {name: [] for name in _MEASURES}
     for at in range(0, len(weights), _CHUNK):
         some = weights[at : at + _CHUNK]
-        curves = [curve(padded[:, one], truth == one, some) for one in scored]
-        parts.append(
-            _Measured(
-                np.mean([one.auc for one in curves], axis=0),
-                np.mean([one.average_precision for one in curves], axis=0),
-                np.mean([f1(likeliest == one, truth == one, some) for one in scored], axis=0),
-            )
-        )
-    return _Measured(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("auc", "ap", "f1")))
+        of_class = [_of_class(chances[:, one], likeliest == one, truth == one, some) for one in scored]
+        for name, values in zip(_MEASURES, zip(*of_class, strict=True), strict=True):
+            parts[name].append(np.mean(values, axis=0))
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _score(measured: Mapping[str, _Measured], measure: str) -> Score:
-    draws: dict[str, Real] = {side: getattr(one, measure) for side, one in measured.items()}
-    plain = {side: float(values[0]) for side, values in draws.items()}
-    return Score(plain["value"], plain["floor"], plain["ceiling"], percentiles(draws["value"]), "higher", _METHOD)
+def _of_class(
+    chance: Real, said: NDArray[np.bool_], true: NDArray[np.bool_], weights: Real
+) -> tuple[Real, Real, Real, Real, Real]:
+    ranked = curve(chance, true, weights)
+    return (
+        ranked.auc,
+        ranked.average_precision,
+        f1(said, true, weights),
+        brier(chance, true, weights),
+        calibration_error(chance, true, weights),
+    )
 
 
-def _signal_kept(measured: Mapping[str, _Measured]) -> Score | str:
+def _score(measured: Mapping[str, Mapping[str, Real]], measure: str) -> Score:
+    """All three sides are measured on the same test rows, so that draws of the way between them are drawn together."""
+    value, floor, ceiling = (measured[side][measure] for side in ("value", "floor", "ceiling"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        way = 100 * (value - floor) / (ceiling - floor)
+    # a distance grows with the noise of a bootstrap draw; see intervals.jackknife
+    of, method = (_grouped, _METHOD_GROUPED) if measure == "ece" else (_drawn, _METHOD)
+    better = _MEASURES[measure]
+    plain = float(value[0]), float(floor[0]), float(ceiling[0])
+    return Score(*plain, of(value), better, method, None, of(way))
+
+
+def _drawn(values: Real) -> tuple[float, float] | None:
+    return percentiles(values[: 1 + DRAWS])
+
+
+def _grouped(values: Real) -> tuple[float, float] | None:
+    if not np.isfinite(values).all():
+        return None
+    return jackknife(float(values[0]), values[1 + DRAWS :], most=np.inf, least=-np.inf)
+
+
+def _signal_kept(auc: Mapping[str, Real]) -> Score | str:
     """(AUC_synthetic - .5) / (AUC_real - .5), both on the same held-out rows, also in each draw."""
-    real = measured["ceiling"].auc
-    between = percentiles(real)
+    real = auc["ceiling"]
+    between = _drawn(real)
     if between is None or between[0] <= 0.5:  # noqa: PLR2004 - a coin
         return (
             "tstr_signal_kept: a model trained on real rows is no better than chance on the hold-out "
             f"(AUC {real[0]:.3f}), so there is no signal to keep"
         )
-    kept = (measured["value"].auc - 0.5) / (real - 0.5)
-    return Score(float(kept[0]), 0.0, 1.0, percentiles(kept), "higher", _METHOD)
+    kept = (auc["value"] - 0.5) / (real - 0.5)
+    interval = _drawn(kept)
+    way = None if interval is None else (100 * interval[0], 100 * interval[1])
+    return Score(float(kept[0]), 0.0, 1.0, interval, "higher", _METHOD, None, way)

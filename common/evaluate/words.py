@@ -23,13 +23,48 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "tstr_auc_gb",
         "tstr_ap_gb",
         "tstr_f1_gb",
+        "tstr_brier_gb",
+        "tstr_ece_gb",
         "tstr_auc_lr",
         "tstr_ap_lr",
         "tstr_f1_lr",
+        "tstr_brier_lr",
+        "tstr_ece_lr",
+        "ci_overlap",
+        "coefficient_difference",
     ),
-    "Dependence between columns": ("pair_trends", "pair_trends_all", "tvd2", "tvd3"),
-    "Whole rows": ("detection_auc", "copies"),
-    "Columns one by one": ("column_shapes", "tvd1"),
+    "Dependence between columns": (
+        "pair_trends",
+        "pair_trends_all",
+        "tvd2",
+        "tvd3",
+        "k_marginal",
+        "sample_equivalence",
+        "correlation_difference",
+        "association_difference",
+    ),
+    "Whole rows": (
+        "detection_auc",
+        "alpha_precision",
+        "beta_recall",
+        "structural_zeros",
+        "order_violations",
+        "copies",
+    ),
+    "Columns one by one": (
+        "column_shapes",
+        "tvd1",
+        "mean_error",
+        "sd_error",
+        "quantile_error",
+        "missing_value_similarity",
+        "boundary_adherence",
+        "range_coverage",
+        "category_adherence",
+        "category_coverage",
+        "validity",
+        "constants_kept",
+    ),
 }
 
 MEANINGS: Mapping[str, Meaning] = {
@@ -40,18 +75,80 @@ MEANINGS: Mapping[str, Meaning] = {
     "tstr_auc_lr": Meaning("AUC, logistic regression", "chance that a case is ranked above a non-case"),
     "tstr_ap_lr": Meaning("Average precision, logistic regression", "the score to read for rare outcomes"),
     "tstr_f1_lr": Meaning("F1, logistic regression", "at the likeliest class; low for rare outcomes"),
+    "tstr_brier_gb": Meaning(
+        "Brier score, gradient boosting", "mean squared error of predicted chances; lower is better"
+    ),
+    "tstr_brier_lr": Meaning(
+        "Brier score, logistic regression", "mean squared error of predicted chances; lower is better"
+    ),
+    "tstr_ece_gb": Meaning(
+        "Calibration error, gradient boosting", "mean gap between predicted and observed frequency; lower is better"
+    ),
+    "tstr_ece_lr": Meaning(
+        "Calibration error, logistic regression", "mean gap between predicted and observed frequency; lower is better"
+    ),
+    "ci_overlap": Meaning(
+        "Overlap of intervals", "of a regression's coefficients, fitted to synthetic and to training rows"
+    ),
+    "coefficient_difference": Meaning(
+        "Difference of coefficients", "of the same regression, in standard errors; lower is better"
+    ),
     "pair_trends": Meaning("Pair trends", "SDMetrics' Column Pair Trends, over strongly associated pairs"),
     "pair_trends_all": Meaning("Pair trends, all pairs", "the same over every pair of columns"),
     "tvd2": Meaning("Two-way distance", "mean total variation distance of two-way tables; lower is better"),
     "tvd3": Meaning("Three-way distance", "the same for three-way tables; lower is better"),
+    "k_marginal": Meaning("k-marginal score", "NIST's score of two-way tables, from 0 to 1000"),
+    "sample_equivalence": Meaning(
+        "As good as a sample", "share of the training rows of which a sample has the same two-way distance to all"
+    ),
+    "correlation_difference": Meaning(
+        "Correlation difference", "mean difference of Pearson correlations of numbers and dates; lower is better"
+    ),
+    "association_difference": Meaning(
+        "Association difference", "mean difference of bias-corrected Cramer's V of all pairs; lower is better"
+    ),
+    "structural_zeros": Meaning(
+        "Impossible pairs", "share of rows with two values that no training row combines; lower is better"
+    ),
+    "order_violations": Meaning(
+        "Order broken", "share of rows that break an order of two columns all training rows keep; lower is better"
+    ),
     "detection_auc": Meaning(
         "Detection AUC", "of a model that tells synthetic from real rows; .5 is chance, lower is better"
+    ),
+    "alpha_precision": Meaning("Alpha-precision", "whether synthetic rows lie where training rows lie; 1 is best"),
+    "beta_recall": Meaning(
+        "Beta-recall", "whether they lie near all training rows; about .5 for fresh real rows of the same number"
     ),
     "copies": Meaning(
         "Exact copies", "share of synthetic rows equal to a training row; beside the hold-out's own rate"
     ),
     "column_shapes": Meaning("Column shapes", "SDMetrics' Column Shapes"),
     "tvd1": Meaning("One-way distance", "mean total variation distance of single columns; lower is better"),
+    "mean_error": Meaning("Error of means", "in standard deviations of training rows; lower is better"),
+    "sd_error": Meaning("Error of standard deviations", "as a share of those of training rows; lower is better"),
+    "quantile_error": Meaning(
+        "Error of quantiles", "mean over the 5 % to 95 % quantiles, in standard deviations; lower is better"
+    ),
+    "missing_value_similarity": Meaning(
+        "Missing rate", "SDMetrics' MissingValueSimilarity: 1 less the difference of missing rates"
+    ),
+    "boundary_adherence": Meaning(
+        "Values in range", "SDMetrics' BoundaryAdherence: share of numbers within the range of training rows"
+    ),
+    "range_coverage": Meaning(
+        "Range covered", "SDMetrics' RangeCoverage: share of the range of training rows that synthetic numbers reach"
+    ),
+    "category_adherence": Meaning(
+        "Known codes", "SDMetrics' CategoryAdherence: share of synthetic codes that some training row has"
+    ),
+    "category_coverage": Meaning(
+        "Codes covered", "SDMetrics' CategoryCoverage: share of the codes of training rows that some synthetic row has"
+    ),
+    "validity": Meaning("Valid values", "share of values within the schema's bounds and codes"),
+    "constants_kept": Meaning(
+        "Constants kept", "share of rows that hold what all training rows hold, in constant and in empty columns"
+    ),
 }
 
 _FAR = 0.05

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from silosynth.common.arrays import Real
+from silosynth.common.evaluate.columns import measure
 from silosynth.common.evaluate.fidelity import (
     Sides,
     cramers_v,
     distances,
     marginal_cells,
     pair_trends,
-    shape,
     trend_tables,
 )
 from silosynth.common.evaluate.tables import panel, read
@@ -59,8 +59,8 @@ def sides_of(schema: Schema, train: pd.DataFrame, made: pd.DataFrame, held: pd.D
     return Sides(real, panel(synthetic, real.shuffled(rng), rest[0] if rest else None, rng), labels)
 
 
-def shapes(sides: Sides) -> Real:
-    return np.stack([shape(sides, at) for at in range(len(sides.labels))])
+def shapes(sides: Sides, schema: Schema = SCHEMA) -> Real:
+    return np.stack([measure(sides, at, column).shape for at, column in enumerate(schema.columns)])
 
 
 def pairs_of(schema: Schema) -> list[tuple[int, int]]:
@@ -122,7 +122,7 @@ def test_distances_are_those_of_counting_by_hand() -> None:
 def test_a_leave_one_out_view_is_the_measure_without_that_group() -> None:
     train, made = people(300, 6), people(200, 7, drift=0.4)
     sides = sides_of(SCHEMA, train, made)
-    view = int(sides.panel.named["jackknife"][4])
+    view = int(sides.panel.named["left_out_value"][0, 4])
     kept = np.flatnonzero((sides.panel.part != 4) & (sides.panel.part < 20))
     rest = sides.panel.table.take(kept)
     alone = Sides(sides.train, panel(rest, sides.train, None, np.random.default_rng(0)), sides.labels)
@@ -183,7 +183,7 @@ def test_the_measures_hold_at_the_edges() -> None:
     )
     made = train.assign(constant=np.arange(rows) % 3.0, one=pd.Categorical(["unheard of"] * rows))
     sides = sides_of(schema, train, made)
-    alike = shapes(sides)[:, 0]
+    alike = shapes(sides, schema)[:, 0]
     one = distances(sides, marginal_cells(sides), [(at,) for at in range(5)])[:, 0]
     trends = pair_trends(sides, trend_tables(sides), pairs_of(schema))
 

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from silosynth.common.evaluate.intervals import bootstrap_weights, curve, f1, jackknife, percentiles, wilson
+from silosynth.common.evaluate.intervals import (
+    bootstrap_weights,
+    brier,
+    calibration_error,
+    curve,
+    f1,
+    jackknife,
+    left_out_weights,
+    percentiles,
+    way_interval,
+    wilson,
+)
 from silosynth.common.evaluate.tables import PARTS
 
 
@@ -79,3 +90,34 @@ def test_a_bootstrap_interval_holds_its_value_and_needs_enough_draws() -> None:
     draws = np.append(0.9, np.linspace(0.1, 0.3, 300))
     assert percentiles(draws) == (pytest.approx(0.105), 0.9)
     assert percentiles(np.append(0.9, np.full(300, np.nan))) is None
+
+
+def test_brier_score_is_that_of_scikit_learn_and_calibration_that_of_counting() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    chance = rng.random(500)
+    truth = rng.random(500) < chance**2
+    weights = np.vstack([np.ones(500), rng.integers(0, 4, size=500)])
+    for at, row in enumerate(weights):
+        expected = metrics.brier_score_loss(truth, chance, sample_weight=row)
+        assert brier(chance, truth, weights)[at] == pytest.approx(expected)
+    bins = np.digitize(chance, np.quantile(chance, np.arange(1, 10) / 10), right=True)
+    by_hand = sum(abs((chance - truth)[bins == one].sum()) for one in range(10)) / 500
+    assert calibration_error(chance, truth, weights)[0] == pytest.approx(by_hand)
+    assert calibration_error(np.full(500, truth.mean()), truth, weights)[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_place_between_floor_and_ceiling_counts_the_errors_of_all_three() -> None:
+    def left_out(error: float) -> np.ndarray:
+        spread = np.linspace(-1, 1, 20)
+        return 5 + spread * error / np.sqrt(19 / 20 * (spread**2).sum())
+
+    alone = way_interval((0.9, 0.5, 0.9), (left_out(0.01), left_out(0), left_out(0)))
+    assert alone == pytest.approx((100 - 2.093 * 2.5, 100 + 2.093 * 2.5), abs=0.01)  # t, 19 degrees of freedom
+    both = way_interval((0.9, 0.5, 0.9), (left_out(0.01), left_out(9), left_out(0.01)))
+    assert both == pytest.approx((100 - 2.093 * 2.5 * 2**0.5, 100 + 2.093 * 2.5 * 2**0.5), abs=0.01)
+    assert way_interval((0.9, 0.5, 0.9), (left_out(0.01), left_out(0), np.array([0.5]))) is None
+
+
+def test_weights_that_leave_out_a_group() -> None:
+    np.testing.assert_array_equal(left_out_weights(np.array([0, 1, 1])), [[0, 1, 1], [1, 0, 0]])
