@@ -61,7 +61,7 @@ class Settings:
     """In which chosen tables are counted."""
     cells: int = 100_000
     """Of all tables of the junction tree, at most."""
-    iterations: int = 300
+    iterations: int = 450
     """Of the fit after each round; twice as many after the last."""
     components: int = 800
     """Products that the second head mixes."""

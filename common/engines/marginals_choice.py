@@ -32,7 +32,8 @@ def errors(coarse: Counted, units: float, frequencies: Real, rows: int) -> Real:
     sampling = units**2 * frequencies / rows
     squared = (units * frequencies - coarse.counts) ** 2 - coarse.deviation**2 - sampling
     offsets = coarse.layout.offsets
-    return _L1_OF_L2 * np.sqrt(np.maximum(np.add.reduceat(squared, offsets[:-1]), 0) * np.diff(offsets))
+    left: Real = np.maximum(np.add.reduceat(squared, offsets[:-1]), 0.0)
+    return _L1_OF_L2 * np.sqrt(left * np.diff(offsets))
 
 
 @dataclass(frozen=True)

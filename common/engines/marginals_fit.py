@@ -16,7 +16,6 @@ from silosynth.common.engines.marginals_tree import Tree
 
 _ENOUGH: Final = 0.5  # of the decrease that the gradient promises (Armijo)
 _GROWTH: Final = 1.4
-_MOST_HALVINGS: Final = 25
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,6 @@ class Misfit:
         gradient: Real = self.sums.T @ pulled
         return float(distance @ pulled / 2), gradient
 
-    def per_cell(self, marginals: Real) -> float:
-        """Chi-square per measured cell: about 1 where the model misses nothing but noise."""
-        value, _ = self(marginals)
-        return 2 * value / self.weights.size
-
 
 def fitted(start: Fitted, misfit: Misfit, iterations: int) -> Fitted:
     """Mirror descent from `start`: potentials move against the gradient in the marginals, with backtracking."""
@@ -101,14 +95,13 @@ def fitted(start: Fitted, misfit: Misfit, iterations: int) -> Fitted:
     value, gradient = misfit(marginals)
     step = 2 / misfit.weights.max()
     for _ in range(iterations):
-        for _ in range(_MOST_HALVINGS):
-            moved = potentials - step * gradient
-            tried = tree.marginals(moved)
-            reached, slope = misfit(tried)
-            if value - reached >= _ENOUGH * gradient @ (marginals - tried):
-                break
+        moved = potentials - step * gradient
+        tried = tree.marginals(moved)
+        reached, slope = misfit(tried)
+        if value - reached < _ENOUGH * gradient @ (marginals - tried):
             step /= 2
-        if reached >= value:
+            continue
+        if reached >= value:  # to the last digit
             break
         potentials, marginals, value, gradient = moved, tried, reached, slope
         step *= _GROWTH

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,24 +28,20 @@ _PRODUCTS: Final = _COMMON | {"logits": "<f4"}
 _NONE: Final = -1  # in place of a column of a clique that has fewer
 
 
-class Model(Protocol):
-    """A distribution over rows of bins."""
-
-    def bins(self, rows: int, rng: np.random.Generator) -> Index:
-        """Bins of rows, shape (columns, rows)."""
-        ...
-
-
 class TreeModel:
-    """A Model: a graphical model with its conditional distributions at hand."""
+    """A graphical model, with its conditional distributions at hand."""
 
     def __init__(self, fitted: Fitted) -> None:
         self.fitted = fitted
         self._conditionals = fitted.tree.conditionals(fitted.potentials)
 
     def bins(self, rows: int, rng: np.random.Generator) -> Index:
-        """See Model."""
+        """Bins of rows, shape (columns, rows)."""
         return drawn(self.fitted.tree, self._conditionals, rows, rng)
+
+
+Model: TypeAlias = TreeModel | Products
+"""A distribution over rows of bins."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,6 @@ def freeze(made: MarginalsGenerator) -> Mapping[str, NDArray[Any]]:
             return arrays | {"cliques": np.array(padded, dtype=np.int16), "potentials": potentials}
         case Products(_, logits):
             return arrays | {"logits": logits}
-    raise TypeError("a model of another kind")
 
 
 def thaw(study: Study, arrays: Mapping[str, NDArray[Any]]) -> MarginalsGenerator:

@@ -1,7 +1,7 @@
 """From noisy totals to what a model is fitted to: counts as frequencies, with the deviation of their noise."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -79,7 +79,7 @@ def _capped(study: Study, prepared: Preparation, most: int) -> Preparation:
         if column.ordered:  # about as many bins as asked for already
             kept[at] = np.arange(marginals[at].size)
             continue
-        mass = np.bincount(merge, weights=marginals[at])
+        mass: Real = np.bincount(merge, weights=marginals[at]).astype(np.float64)
         share = marginals[at] / np.where(mass > 0, mass, 1.0)[merge]
         share = np.where(mass[merge] > 0, share, 1 / np.bincount(merge)[merge])
         within[at] = within[at] * share[prepared.coarsening.arrays[at]]
@@ -103,3 +103,19 @@ def screens(study: Study, prepared: Preparation) -> dict[str, Screen]:
         engine.TRIPLES: screen(study.schema, prepared, settled.triple_bins),
         engine.MARGINALS: whole(prepared),
     }
+
+
+def misfit(looks: Sequence[tuple[Counted, Real]], units: float, rows: int) -> float:
+    """Chi-square per counted cell: squared distances in deviations of noise, about 1 where nothing else is missed.
+
+    Args:
+        looks: what was counted, with a model's frequencies of the same cells.
+        units: about how many there are.
+        rows: of the model, that the frequencies come from.
+    """
+    total, cells = 0.0, 0
+    for counted, frequencies in looks:
+        variances = counted.deviation**2 + units**2 * frequencies / rows
+        total += float(((units * frequencies - counted.counts) ** 2 / variances).sum())
+        cells += counted.counts.size
+    return total / max(1, cells)
