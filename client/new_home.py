@@ -27,7 +27,7 @@ POLICY: Final = """\
 
 format = 1
 
-# Engines that may ask: "autoregressive", "gan".
+# Engines that may ask: "autoregressive", "gan", "marginals".
 engines = []
 
 least_sites = 3        # fewest sites on a study's roster

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from silosynth.common.arrays import Codes
 from silosynth.common.engine import Generator
-from silosynth.common.engines import gan_generator, mixture, sampling
+from silosynth.common.engines import gan_generator, marginals_generator, mixture, sampling
 from silosynth.common.engines.autoregressive import learns_at_sites
 from silosynth.common.engines.gan import learns_for_each_site
 from silosynth.common.errors import InvalidStudy, MalformedFrame, NotPossible
@@ -75,8 +75,13 @@ class _Format(NamedTuple):
 _FORMATS: Final[Mapping[str, _Format]] = {
     "autoregressive": _Format(sampling.freeze, sampling.thaw),
     "gan": _Format(gan_generator.freeze, gan_generator.thaw),
+    "marginals": _Format(marginals_generator.freeze, marginals_generator.thaw),
 }
-_MIXED: Final[Mapping[str, Callable[[Study], bool]]] = {"autoregressive": learns_at_sites, "gan": learns_for_each_site}
+_MIXED: Final[Mapping[str, Callable[[Study], bool]]] = {
+    "autoregressive": learns_at_sites,
+    "gan": learns_for_each_site,
+    "marginals": lambda _study: False,
+}
 """Whether an engine makes a generator for each site, and of them a mixture."""
 
 

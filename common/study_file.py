@@ -24,7 +24,7 @@ from silosynth.common.toml_text import entry
 MIN_COLUMNS, MAX_COLUMNS = 2, 200
 MAX_HOLDOUT = 0.9
 MAX_ROWS_PER_UNIT = 5040  # a row weighs floor(HISTOGRAM_GRID / rows of the unit): beyond it, nothing
-ENGINES = ("autoregressive", "gan")
+ENGINES = ("autoregressive", "gan", "marginals")
 """The engines of this version."""
 
 MAX_ATTEMPTS = 100

@@ -19,4 +19,14 @@ def _gan(study: Study) -> SiteHalf[Any]:
     return Gan(study)
 
 
-ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {"autoregressive": _autoregressive, "gan": _gan}
+def _marginals(study: Study) -> SiteHalf[Any]:
+    from silosynth.client.engines.marginals import Marginals  # noqa: PLC0415  # as the others: only when it runs
+
+    return Marginals(study)
+
+
+ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {
+    "autoregressive": _autoregressive,
+    "gan": _gan,
+    "marginals": _marginals,
+}

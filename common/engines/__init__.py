@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from silosynth.common.engine import Parts
-from silosynth.common.engines import autoregressive, gan
+from silosynth.common.engines import autoregressive, gan, marginals
 from silosynth.common.engines.share import Share
 from silosynth.common.study import Study
 
@@ -26,9 +26,11 @@ class TaskCodec(NamedTuple):
 CODECS: Final[Mapping[str, TaskCodec]] = {
     "autoregressive": TaskCodec(autoregressive.take_apart, autoregressive.put_together, autoregressive.answer_size),
     "gan": TaskCodec(gan.take_apart, gan.put_together, gan.answer_size),
+    "marginals": TaskCodec(marginals.take_apart, marginals.put_together, marginals.answer_size),
 }
 
 SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {
     "autoregressive": autoregressive.split,
     "gan": gan.split,
+    "marginals": marginals.split,
 }

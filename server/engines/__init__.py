@@ -24,7 +24,14 @@ def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
     return GanLocal(study, seed) if study.trust is Trust.LOCAL else Gan(study, seed)
 
 
+def _marginals(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
+    from silosynth.server.engines.marginals import Marginals  # noqa: PLC0415  # loads torch: only when it runs
+
+    return Marginals(study, seed)
+
+
 ENGINES: Final[Mapping[str, Callable[[Study, int], CoordinatorHalf[Any, Any]]]] = {
     "autoregressive": _autoregressive,
     "gan": _gan,
+    "marginals": _marginals,
 }

@@ -1,6 +1,6 @@
 """What every engine must keep, whoever wrote it: one suite over the registries.
 
-A new engine is added to the registries and, where its plan needs rows of another shape, to `engine_fixtures`.
+A new engine is added to the registries, to FEW and, where its plan needs rows of another shape, to `engine_fixtures`.
 """
 
 import inspect
@@ -26,11 +26,17 @@ from silosynth.simulations.noiseless import SeededNoise, ZeroNoise
 
 ENGINES = sorted(CODECS)
 CODES = rows(1200, seed=3)
+FEW = {  # settings that make a study short
+    "autoregressive": {"steps": 3},
+    "gan": {"steps": 3},
+    "marginals": {"iterations": 50},
+}
 
 
 def of(engine, epsilon=1.0):
-    asked = study(epsilon, steps=3, capacity=1300)
-    return resolve(replace(asked, engine=engine, plan=()), asked.roster)
+    asked = study(epsilon, capacity=1300)
+    settings = tuple(FEW[engine].items())
+    return resolve(replace(asked, engine=engine, settings=settings, target="smoker", plan=()), asked.roster)
 
 
 class Played:

@@ -1,0 +1,186 @@
+"""The marginals engine: its tasks, how they travel, its hyper-parameters and how it divides a budget.
+
+Nothing but histograms: the fine 1-ways; tables of all pairs of columns in a few coarse bins, and with a target those of
+all pairs with the target, by which the coordinator chooses; then twice the tables it has chosen, in nearly all their
+bins. The choice is post-processing of noisy totals, hence free; how many tables are chosen changes their noise, never
+the price. Everything else is fixed before the start.
+"""
+
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import Final, TypeAlias
+
+from silosynth.common.engine import Parts
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import OneWays
+from silosynth.common.engines.marginals_tables import Table, Tables, all_pairs, target_triples
+from silosynth.common.engines.share import Share
+from silosynth.common.errors import InvalidStudy, MalformedFrame
+from silosynth.common.study import Step, Study
+
+ONE_WAYS, PAIRS, TRIPLES, MARGINALS = "one-ways", "pairs", "triples", "marginals"
+
+WIDEST_WITH_TREE: Final = 50
+"""Columns beyond which a mixture of products takes the place of the graphical model, and triples are not counted."""
+
+_FEWEST_WITH_SCREEN = 3  # of two columns there is one pair, and nothing to choose
+
+
+@dataclass(frozen=True)
+class CountOneWays:
+    """Count every fine cell of every column."""
+
+
+@dataclass(frozen=True)
+class CountTables:
+    """Count tables over bins: all pairs, all triples with the target, or chosen ones, as `kind` says."""
+
+    kind: str
+    coarsening: Coarsening
+    tables: tuple[Table, ...]
+
+    @property
+    def layout(self) -> Tables:
+        """How rows fall into them."""
+        return Tables(self.coarsening, self.tables)
+
+
+Task: TypeAlias = CountOneWays | CountTables
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters; a study overrides them by name under [engine]."""
+
+    bins: int = 24
+    """About as many for an ordered column, at most for a coded one."""
+    pair_bins: int = 6
+    """About as many for a column where all pairs are counted."""
+    triple_bins: int = 4
+    rounds: int = 2
+    """In which chosen tables are counted."""
+    cells: int = 100_000
+    """Of all tables of the junction tree, at most."""
+    iterations: int = 450
+    """Of the fit after each round; twice as many after the last."""
+    components: int = 800
+    """Products that the second head mixes."""
+    products: int = 0
+    """1 for a mixture of products, 0 for a graphical model. Wide tables always take the mixture."""
+    share_one_ways: float = 0.2
+    """Of the budget, in mu^2; what these shares leave pays for the chosen tables."""
+    share_pairs: float = 0.08
+    share_triples: float = 0.05
+
+
+_MOST = Settings(256, 64, 32, 10, 10_000_000, 10_000, 10_000, 1, 0.9, 0.9, 0.9)
+_MAY_BE_NONE = ("products", "share_triples")
+
+
+def settings(study: Study) -> Settings:
+    """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
+    settled = _by_epsilon(study.budget.epsilon)
+    for name, value in study.settings:
+        if name not in {entry.name for entry in fields(settled)}:
+            known = ", ".join(sorted(entry.name for entry in fields(settled)))
+            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
+        most = getattr(_MOST, name)
+        if not (0 < value <= most or (value == 0 and name in _MAY_BE_NONE)) or value != type(most)(value):
+            wanted = "number" if isinstance(most, float) else "whole number"
+            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
+        settled = replace(settled, **{name: type(most)(value)})
+    if settled.share_one_ways + settled.share_pairs + settled.share_triples >= 1:
+        raise InvalidStudy("engine settings 'share_one_ways', 'share_pairs', 'share_triples' must be less than 1")
+    if min(settled.bins, settled.pair_bins, settled.triple_bins) == 1:
+        raise InvalidStudy("engine settings 'bins', 'pair_bins' and 'triple_bins' must be at least 2")
+    return settled
+
+
+def _by_epsilon(epsilon: float) -> Settings:
+    """Defaults as measured: a large budget pays for finer bins and a larger model."""
+    plenty = 8
+    return Settings() if epsilon < plenty else Settings(bins=40, cells=300_000)
+
+
+def split(study: Study) -> tuple[Share, ...]:
+    """How the budget is divided, from public facts only; the shares add up to 1."""
+    settled, columns = settings(study), len(study.schema.columns)
+    if columns == 1:
+        return (Share(ONE_WAYS, 1, Fraction(1)),)
+    shares = [Share(ONE_WAYS, 1, Fraction(settled.share_one_ways))]
+    if columns >= _FEWEST_WITH_SCREEN:
+        shares.append(Share(PAIRS, 1, Fraction(settled.share_pairs)))
+    if _FEWEST_WITH_SCREEN <= columns <= WIDEST_WITH_TREE and study.target is not None and settled.share_triples:
+        shares.append(Share(TRIPLES, 1, Fraction(settled.share_triples)))
+    left = 1 - sum((share.share for share in shares), Fraction(0))
+    return (*shares, Share(MARGINALS, settled.rounds, left))
+
+
+def step_of(study: Study, kind: str) -> Step:
+    """The plan's step of a kind. Raises MalformedFrame where the study plans none."""
+    for step in study.plan:
+        if step.kind == kind:
+            return step
+    raise MalformedFrame("a task must be of a kind that the study plans")
+
+
+def has_products(study: Study) -> bool:
+    """Whether its generator is a mixture of products, by public facts: it is wide, or the study says so."""
+    return len(study.schema.columns) > WIDEST_WITH_TREE or bool(settings(study).products)
+
+
+def screened(study: Study, kind: str) -> tuple[Table, ...]:
+    """The tables that are counted in order to choose. Raises MalformedFrame for a kind whose tables are chosen."""
+    columns = len(study.schema.columns)
+    if kind == PAIRS:
+        return all_pairs(columns)
+    if kind == TRIPLES and study.target is not None:
+        return target_triples(columns, study.schema.index(study.target))
+    raise MalformedFrame("tables that must be named")
+
+
+def answer_size(study: Study, task: Task) -> int:
+    """Length of a task's answer."""
+    match task:
+        case CountOneWays():
+            return int(OneWays(study.schema.sizes).offsets[-1])
+        case CountTables():
+            return int(task.layout.offsets[-1])
+
+
+def kind_of(task: Task) -> str:
+    """The plan's word for a task."""
+    match task:
+        case CountOneWays():
+            return ONE_WAYS
+        case CountTables(kind):
+            return kind
+
+
+def take_apart(task: Task) -> Parts:
+    """A task for the wire. Tables are named only where they were chosen."""
+    match task:
+        case CountOneWays():
+            return Parts(ONE_WAYS)
+        case CountTables(kind, coarsening, tables):
+            return Parts(kind, (*coarsening.maps, *tables) if kind == MARGINALS else coarsening.maps)
+
+
+def put_together(study: Study, parts: Parts) -> Task:
+    """A task from the wire. Raises MalformedFrame unless it is one of this study's and well-formed."""
+    if parts.kind not in {step.kind for step in study.plan}:
+        raise MalformedFrame("a task must be of a kind that the study plans")
+    if parts.tensor.size:
+        raise MalformedFrame("a count takes no weights")
+    if parts.kind == ONE_WAYS:
+        if parts.lists:
+            raise MalformedFrame("the 1-ways take no coarsening")
+        return CountOneWays()
+    columns = len(study.schema.columns)
+    coarsening, named = Coarsening(parts.lists[:columns]), parts.lists[columns:]
+    coarsening.check(study.schema.sizes)
+    if parts.kind != MARGINALS and named:
+        raise MalformedFrame("only chosen tables are named")
+    task = CountTables(parts.kind, coarsening, named if parts.kind == MARGINALS else screened(study, parts.kind))
+    task.layout.check()
+    return task

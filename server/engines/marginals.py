@@ -1,0 +1,196 @@
+"""The coordinator's half of the marginals engine: what to count next, and the model that explains all counts.
+
+Pure, and told nothing but noisy totals: which tables are worth counting, and the model fitted to them, are
+post-processing. Every random number comes from the seed and the number of the round, so a study that was interrupted
+ends alike.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from silosynth.common.arrays import Index, Real, Vector
+from silosynth.common.engines import marginals as engine
+from silosynth.common.engines.marginals_choice import candidates, chosen, errors
+from silosynth.common.engines.marginals_generator import MarginalsGenerator, Model, counted
+from silosynth.common.engines.marginals_heads import Evidence, head
+from silosynth.common.engines.marginals_learning import Counted, counted_from, misfit, noise, prepared_from, screens
+from silosynth.common.engines.marginals_tables import MOST_COLUMNS, Table, all_pairs
+from silosynth.common.engines.preparation import Preparation
+from silosynth.common.study import Study
+
+FIRST, LOOKS, LAST = range(1, 4)
+"""Streams of a study's seed: of the first model, and of the rows by which a model is compared with counts."""
+
+_FEWEST_ROWS, _MOST_ROWS, _ROWS_FOR_A_UNIT = 50_000, 400_000, 4  # of those
+_NONE: Final = -1  # in place of a column of a table that has fewer
+_COUNTS: Final = ("one_ways", "pairs", "triples", "counts")
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything known after `released` totals; an array is empty until there is something in it.
+
+    `asked` names the tables of all rounds, those of the next one included: the round, then the columns, shape
+    (tables, 1 + MOST_COLUMNS). `counts` are their totals so far, one after the other; `parameters` those of the model.
+    """
+
+    released: int
+    one_ways: Vector = field(repr=False)
+    pairs: Vector = field(repr=False)
+    triples: Vector = field(repr=False)
+    counts: Vector = field(repr=False)
+    asked: Index = field(repr=False)
+    parameters: Real = field(repr=False)
+    prepared: Preparation | None = field(default=None, repr=False)  # follows from one_ways, hence not frozen
+
+    @property
+    def ready(self) -> Preparation:
+        """What the 1-ways tell."""
+        if self.prepared is None:
+            raise ValueError("the 1-ways come first")
+        return self.prepared
+
+    def tables(self, number: int) -> tuple[Table, ...]:
+        """Those of one round."""
+        named = self.asked[self.asked[:, 0] == number, 1:]
+        return tuple(tuple(column for column in table if column != _NONE) for table in named.tolist())
+
+
+class Marginals:
+    """An engine.CoordinatorHalf."""
+
+    def __init__(self, study: Study, seed: int) -> None:
+        torch.set_num_threads(1)  # one thread: the same totals give the same generator
+        self._study = study
+        self._seed = seed
+        self._settings = engine.settings(study)
+        self._head = head(study)
+
+    def start(self) -> State:
+        """See engine.CoordinatorHalf."""
+        none = np.zeros(0, dtype=np.int64)
+        return State(0, none, none, none, none, np.zeros((0, 1 + MOST_COLUMNS), dtype=np.int64), np.zeros(0))
+
+    def next(self, state: State) -> engine.Task | None:
+        """See engine.CoordinatorHalf."""
+        if state.released == self._study.releases:
+            return None
+        kind = self._study.step_of(state.released).kind
+        if kind == engine.ONE_WAYS:
+            return engine.CountOneWays()
+        coarsening = screens(self._study, state.ready)[kind].coarsening
+        if kind == engine.MARGINALS:
+            return engine.CountTables(kind, coarsening, state.tables(self._rounds(state)))
+        return engine.CountTables(kind, coarsening, engine.screened(self._study, kind))
+
+    def absorb(self, state: State, task: engine.Task, total: Vector) -> State:
+        """See engine.CoordinatorHalf."""
+        if total.shape != (engine.answer_size(self._study, task),):
+            raise ValueError("a total has the size its task claims")
+        after = replace(state, released=state.released + 1)
+        match task:
+            case engine.CountOneWays():
+                prepared = prepared_from(self._study, total)
+                first = self._head.begun(prepared, self._rng(FIRST))
+                after = replace(after, one_ways=total, prepared=prepared, parameters=first)
+            case engine.CountTables(engine.MARGINALS):
+                after = self._fitted(replace(after, counts=np.append(state.counts, total)), self._known(state))
+            case engine.CountTables(engine.PAIRS):
+                after = replace(after, pairs=total)
+            case engine.CountTables():
+                after = replace(after, triples=total)
+        more = after.released < self._study.releases
+        return self._chosen(after) if more and self._study.step_of(after.released).kind == engine.MARGINALS else after
+
+    def absorb_each(self, state: State, tasks: Mapping[str, engine.Task], answers: Mapping[str, Vector]) -> State:
+        """See engine.CoordinatorHalf. Sites are never asked one by one: a sum of histograms loses nothing."""
+        raise NotImplementedError("sums only")
+
+    def finish(self, state: State) -> MarginalsGenerator:
+        """See engine.CoordinatorHalf."""
+        prepared, model = state.ready, self._model(state)
+        rows, rng = self._rows(state), self._rng(LAST)
+        looks = [(one, counted(model, one.layout, rows, rng)) for one in self._counted(state)]
+        return MarginalsGenerator(model, prepared.coarsening, prepared.within, misfit(looks, prepared.units, rows))
+
+    def units(self, state: State) -> float:
+        """See engine.CoordinatorHalf."""
+        return state.ready.units
+
+    def freeze(self, state: State) -> Mapping[str, NDArray[Any]]:
+        """See engine.CoordinatorHalf."""
+        return {name: np.asarray(getattr(state, name)) for name in ("released", *_COUNTS, "asked", "parameters")}
+
+    def thaw(self, arrays: Mapping[str, NDArray[Any]]) -> State:
+        """See engine.CoordinatorHalf."""
+        one_ways, pairs, triples, counts = (arrays[name] for name in _COUNTS)
+        state = State(int(arrays["released"]), one_ways, pairs, triples, counts, arrays["asked"], arrays["parameters"])
+        prepared = prepared_from(self._study, state.one_ways) if state.one_ways.size else None
+        return replace(state, prepared=prepared)
+
+    def _rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, *stream])
+
+    def _rounds(self, state: State) -> int:
+        """Rounds of chosen tables in the first `released` releases."""
+        return max(0, state.released - sum(step.repeats for step in self._study.plan if step.kind != engine.MARGINALS))
+
+    def _rows(self, state: State) -> int:
+        """Of a model, to be compared with counts."""
+        return round(min(max(_FEWEST_ROWS, _ROWS_FOR_A_UNIT * state.ready.units), _MOST_ROWS))
+
+    def _known(self, state: State) -> tuple[Table, ...]:
+        """The chosen tables that were counted so far, each once."""
+        rounds = range(self._rounds(state))
+        return tuple(dict.fromkeys(table for number in rounds for table in state.tables(number)))
+
+    def _model(self, state: State) -> Model:
+        return self._head.model(state.parameters, state.ready, self._known(state))
+
+    def _coarse(self, state: State) -> Iterator[Counted]:
+        """The tables of the screen that were counted so far."""
+        merges = screens(self._study, state.ready)
+        for kind, total in ((engine.PAIRS, state.pairs), (engine.TRIPLES, state.triples)):
+            if total.size:
+                yield counted_from(self._study, kind, merges[kind], engine.screened(self._study, kind), total)
+
+    def _counted(self, state: State) -> Iterator[Counted]:
+        """All tables that were counted so far."""
+        yield from self._coarse(state)
+        merges, begin = screens(self._study, state.ready)[engine.MARGINALS], 0
+        for number in range(self._rounds(state)):
+            task = engine.CountTables(engine.MARGINALS, merges.coarsening, state.tables(number))
+            end = begin + engine.answer_size(self._study, task)
+            yield counted_from(self._study, task.kind, merges, task.tables, state.counts[begin:end])
+            begin = end
+
+    def _fitted(self, state: State, before: Sequence[Table]) -> State:
+        """With the model fitted to all counts, from the one that held the tables `before`."""
+        evidence = Evidence(state.ready, tuple(self._counted(state)), self._known(state))
+        last = state.released == self._study.releases
+        iterations = self._settings.iterations * (1 + last)
+        return replace(state, parameters=self._head.fitted(state.parameters, before, evidence, iterations))
+
+    def _chosen(self, state: State) -> State:
+        """With the next round's tables."""
+        prepared, number, known = state.ready, self._rounds(state), self._known(state)
+        model, rows, rng = self._model(state), self._rows(state), self._rng(LOOKS, number)
+        tables: list[Table] = []
+        found: list[Real] = [np.zeros(0)]
+        for coarse in self._coarse(state):
+            tables += coarse.tables
+            found.append(errors(coarse, prepared.units, counted(model, coarse.layout, rows, rng), rows))
+
+        def fits(more: Sequence[Table]) -> bool:
+            return self._head.fits(prepared, [*known, *more], (number + 1) / self._settings.rounds)
+
+        among = candidates(prepared.coarsening.sizes, tables, np.concatenate(found), known)
+        taken = chosen(among, noise(self._study, engine.MARGINALS, 1), prepared.units, fits)
+        taken = taken or known or all_pairs(len(prepared.coarsening.sizes))[:1]  # something must be asked
+        padded = [[number, *table, *[_NONE] * (MOST_COLUMNS - len(table))] for table in taken]
+        return replace(state, asked=np.concatenate([state.asked, np.array(padded, dtype=np.int64)]))
