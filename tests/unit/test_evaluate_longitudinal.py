@@ -27,7 +27,7 @@ NAMES = {"visit_counts", "visit_gaps", "lag1_difference", "person_summaries"}
 
 
 def visits(persons: int, seed: int) -> tuple[pd.DataFrame, list[int]]:
-    """One visit or four to eight, about thirty days apart; a person's pressure is their own, and sex does not change."""
+    """One visit or four to eight, thirty days apart; a person's pressure is their own, and sex does not change."""
     rng = np.random.default_rng(seed)
     many = np.where(rng.random(persons) < 0.5, 1, rng.integers(4, 9, persons))
     whose = np.repeat(np.arange(persons), many)
@@ -120,7 +120,7 @@ def test_distances_are_those_of_scipy_and_a_table_without_gaps_is_far() -> None:
     assert found[0] == pytest.approx(stats.ks_2samp(real.visits, other.visits).statistic)
     assert found[1] == pytest.approx(stats.ks_2samp(real.gaps, other.gaps).statistic)
     assert found[2] == pytest.approx((abs(real.lags[0] - other.lags[0]) + abs(real.lags[1] - other.lags[1])) / 2)
-    alone = profile(histories(made_by_hand(), None), coded, None)
+    alone = profile(histories(Grouped(made_by_hand().table, np.arange(6)), 0), coded, 0)
     assert compare(real, alone)[1] == 1
     assert math.isnan(compare(alone, real)[1])
 
