@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from silosynth.client.sources.keyed import split_holdout
 from silosynth.client.sources.table import Table, read_table, units_of
@@ -55,6 +56,8 @@ class Cohort:
     """Those of the notes that a launch would refuse."""
     gaps: tuple[str, ...] = ()
     """Sites without a row, and columns without a value at a site: more often a mistake than the truth."""
+    sites: tuple[NDArray[np.str_], NDArray[np.str_]] | None = field(default=None, repr=False)
+    """Where each row of `train` comes from, and of `holdout`; empty words where a hold-out of its own does not say."""
 
 
 def study_of(study: Study | Path | str) -> Study:
@@ -118,7 +121,12 @@ def _cohort(study: Study, sites: Mapping[str, Typed], held: Typed | None, seed: 
         notes=(*unread, *notes, *quiet, *gaps),
         warnings=unread,
         gaps=gaps,
+        sites=(_origins(train), _origins(dict(zip(sites, rest, strict=True)) if held is None else {"": held})),
     )
+
+
+def _origins(parts: Mapping[str, Typed]) -> NDArray[np.str_]:
+    return np.repeat(np.array(list(parts), dtype=np.str_), [len(part.frame) for part in parts.values()])
 
 
 def check_gaps(cohort: Cohort, *, allowed: bool) -> None:

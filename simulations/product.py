@@ -22,6 +22,7 @@ def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Pr
 
 def _score(study: Study, cohort: Cohort, seed: int, progress: Progress, synthetic: pd.DataFrame) -> Scores:
     persons = None if study.unit is None else (list(cohort.train.ids), list(cohort.holdout.ids))
+    sites = None if cohort.sites is None else (list(cohort.sites[0]), list(cohort.sites[1]))
     return score(
         study.schema,
         cohort.train.frame,
@@ -31,4 +32,5 @@ def _score(study: Study, cohort: Cohort, seed: int, progress: Progress, syntheti
         seed=seed,
         progress=progress,
         persons=persons,
+        sites=sites,
     )

@@ -8,7 +8,7 @@ import numpy as np
 from silosynth.common.arrays import Real
 from silosynth.common.evaluate.detection import Grouped
 from silosynth.common.evaluate.intervals import JACKKNIFE, jackknife, way_interval
-from silosynth.common.evaluate.scores import Better, ColumnDetail, Matched, PairDetail, Score
+from silosynth.common.evaluate.scores import Better, ColumnDetail, GroupDetail, Matched, PairDetail, Score
 from silosynth.common.evaluate.tables import LEFT_OUT, Panel, Table
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.schema import Schema
@@ -23,6 +23,9 @@ class Budget:
     triples: int = 150
     detection: int = 5_000  # rows on each side
     neighbours: int = 3_000  # rows on each side
+    groups: int = 30  # subgroups, and sites
+    group_pairs: int = 40  # pairs of columns within each
+    persons: int = 5_000  # of each side, for their histories
     models: Limits = field(default_factory=Limits)
 
 
@@ -50,6 +53,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     columns: tuple[ColumnDetail, ...] = ()
     pairs: tuple[PairDetail, ...] = ()
+    groups: tuple[GroupDetail, ...] = ()
 
     def add(self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0) -> None:
         """The mean over columns, pairs or triples, (items, views), of every view; undefined items are left out."""

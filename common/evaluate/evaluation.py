@@ -11,14 +11,19 @@ from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate import use, whole
 from silosynth.common.evaluate.case import Budget, Case, Found
 from silosynth.common.evaluate.detection import Grouped
+from silosynth.common.evaluate.groups import score_groups, score_sites
 from silosynth.common.evaluate.likeness import score_likeness, ticks
+from silosynth.common.evaluate.longitudinal import score_histories
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.evaluate.tables import read
 from silosynth.common.progress import Progress, silent
 from silosynth.common.schema import Schema
 
-Persons: TypeAlias = tuple[Sequence[Any], Sequence[Any]]
-"""Whose each row of the training table is, and of the hold-out."""
+Sites: TypeAlias = tuple[Sequence[Any], Sequence[Any]]
+"""Where each row of the training table was recorded, and of the hold-out."""
+
+Persons: TypeAlias = tuple[Sequence[Any], Sequence[Any]] | tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
+"""Whose each row of the training table is, of the hold-out and, where synthetic rows have persons, of them."""
 
 
 def evaluate(
@@ -32,6 +37,7 @@ def evaluate(
     progress: Progress = silent,
     budget: Budget | None = None,
     persons: Persons | None = None,
+    sites: Sites | None = None,
 ) -> Scores:
     """All scores of a synthetic table.
 
@@ -49,6 +55,7 @@ def evaluate(
         progress: hears about each step.
         budget: how much to measure.
         persons: whose each row is, where a person has several: persons, not rows, are then independent.
+        sites: where each row was recorded, to measure utility for each site.
 
     Raises:
         ValueError: without training rows or without synthetic rows.
@@ -60,31 +67,40 @@ def evaluate(
         raise ValueError("an evaluation needs training rows and synthetic rows")
     rng = np.random.default_rng(seed)
     (real, held, made), labels = read(schema, [train, holdout, synthetic])
-    whose = persons or (np.arange(len(train)), np.arange(len(holdout)))
+    whose = [np.unique(np.asarray(of), return_inverse=True)[1] for of in persons or ()]
+    if not whose:
+        whose = [np.arange(len(train)), np.arange(len(holdout))]
+    units, units_held, *units_made = whose
     case = Case(
         schema,
         labels,
-        Grouped(real, np.unique(np.asarray(whose[0]), return_inverse=True)[1]),
-        Grouped(held, np.unique(np.asarray(whose[1]), return_inverse=True)[1]),
+        Grouped(real, units),
+        Grouped(held, units_held),
         made,
         real.shuffled(rng),
         budget or Budget(),
         rng,
     )
-    found = Found(_ticker(progress, steps=ticks(case) + use.TICKS + whole.TICKS))
+    steps = ticks(case) + use.TICKS + whole.TICKS + 4
+    found = Found(_ticker(progress, steps))
     found.rows |= {"train": real.rows, "holdout": held.rows, "synthetic": made.rows}
     if not held.rows:
         found.notes.append("no held-out rows: no ceilings, and nothing to test models on")
-    score_likeness(case, found)
-    words, _ = use.score_use(case, target, found)
+    known = score_likeness(case, found)
+    words, answers = use.score_use(case, target, found)
+    score_groups(case, known, answers, target, found)
+    if sites is not None:
+        score_sites(case, known, answers, sites, found)
+    score_histories(case, units_made[0] if units_made else None, found)
     whole.score_rows(case, found)
-    return Scores(found.scores, found.rows, tuple(found.notes), target, words, found.columns, found.pairs)
+    progress("evaluate", steps, steps, "done")
+    return Scores(found.scores, found.rows, tuple(found.notes), target, words, found.columns, found.pairs, found.groups)
 
 
 def _ticker(progress: Progress, steps: int) -> Callable[[str], None]:
     done = iter(range(1, steps + 10_000))
 
     def tick(note: str) -> None:
-        progress("evaluate", min(next(done), steps), steps, note)
+        progress("evaluate", min(next(done), steps - 1), steps, note)
 
     return tick

@@ -3,11 +3,12 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from silosynth.common.arrays import Real
+from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.associations import correlation_differences, equivalence, pair_measures
 from silosynth.common.evaluate.case import Case, Found
 from silosynth.common.evaluate.columns import ColumnMeasures, measure
@@ -22,6 +23,10 @@ _CHUNK = 100
 
 K_MARGINAL = 1000.0
 """The best k-marginal score, as NIST counts."""
+
+RARE = 0.01
+LEAST_OF_RARE = 5
+"""A rare code: of fewer than 1 % of training rows, but of five or more."""
 
 _PAIRS_OF_EQUIVALENCE = 300
 _RULES_NAMED = 3
@@ -44,12 +49,21 @@ _OF_COLUMNS: tuple[tuple[str, str, Better, float], ...] = (
 """Name of a score, what it is the mean of, which way is better, and the most it can be."""
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """What was measured, for those who measure parts of it: `rows` are the training rows of `sides`."""
+
+    sides: Sides
+    cells: Counted
+    rows: Index
+
+
 def ticks(case: Case) -> int:
     """Signs of life that `score_likeness` gives."""
     return len(case.labels) + 2 * -(-many_subsets(len(case.labels), 2, case.budget.pairs) // _CHUNK) + 1
 
 
-def score_likeness(case: Case, found: Found) -> None:
+def score_likeness(case: Case, found: Found) -> Likeness:
     """Scores of columns, pairs and triples, with the details a report shows."""
     most = max(1_000, case.budget.cells // len(case.labels))
     picked = [_some(rows, most, case.rng) for rows in (case.train.table.rows, case.holdout.table.rows)]
@@ -73,6 +87,7 @@ def score_likeness(case: Case, found: Found) -> None:
         found.add("tvd3", distances(sides, cells, triples), views, "lower")
     found.tick("triples of columns")
     found.rows["triples"] = len(triples)
+    return Likeness(sides, cells, picked[0])
 
 
 def _some(rows: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -90,8 +105,25 @@ def _columns(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
             found.add(name, items, sides.panel, better, most)
     one = distances(sides, cells, [(at,) for at in range(len(case.labels))])
     found.add("tvd1", one, sides.panel, "lower")
+    _rare_codes(sides, found)
     found.columns = column_details(case.schema, sides, np.stack([each.shape for each in measured]), one)
     _collapsed(case, sides, found)
+
+
+def _rare_codes(sides: Sides, found: Found) -> None:
+    """Share of the rare codes of training rows that each view has; which are lost is in the columns' details."""
+    present = []
+    for at in np.flatnonzero(sides.coded):
+        many, codes = len(sides.labels[at]), sides.train.columns[at]
+        own = np.bincount(codes[codes >= 0], minlength=many)
+        rare = np.flatnonzero((own >= LEAST_OF_RARE) & (own < RARE * len(codes)))
+        seen = sides.panel.table.columns[at]
+        counts = np.bincount((sides.panel.part * (many + 1) + seen + 1), minlength=sides.panel.parts * (many + 1))
+        present.append((sides.panel.views @ counts.reshape(-1, many + 1)[:, rare + 1] > 0).T)
+    if present and sum(map(len, present)):
+        items = np.concatenate(present).astype(np.float64)
+        found.rows["rare_codes"] = len(items)
+        found.add("rare_code_coverage", items, sides.panel, "higher")
 
 
 def _collapsed(case: Case, sides: Sides, found: Found) -> None:

@@ -119,6 +119,19 @@ class PairDetail:
 
 
 @dataclass(frozen=True)
+class GroupDetail:
+    """How a subgroup or a site came out: mean two-way distance, and AUC of the synthetic and of the real model."""
+
+    kind: str
+    name: str
+    rows: int
+    tvd2: float | None
+    tvd2_ceiling: float | None
+    auc: float | None
+    auc_real: float | None
+
+
+@dataclass(frozen=True)
 class Scores:
     """A whole evaluation. A score that could not be computed is absent, and `notes` says why."""
 
@@ -129,6 +142,7 @@ class Scores:
     outcome: str | None = None
     columns: tuple[ColumnDetail, ...] = field(default=(), repr=False)
     pairs: tuple[PairDetail, ...] = field(default=(), repr=False)
+    groups: tuple[GroupDetail, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics.json; the caller adds `seconds` and `peak_memory_mb`."""
@@ -145,9 +159,22 @@ class Scores:
                     "tvd": _rounded(column.tvd),
                     "tvd_ceiling": _rounded(column.tvd_ceiling),
                     "codes_lost": len(column.lost),
+                    "lost": [code for code, _ in column.lost],
                 }
                 for column in self.columns
             },
+            "groups": [
+                {
+                    "kind": group.kind,
+                    "name": group.name,
+                    "rows": group.rows,
+                    "tvd2": _rounded(group.tvd2),
+                    "tvd2_ceiling": _rounded(group.tvd2_ceiling),
+                    "auc": _rounded(group.auc),
+                    "auc_real": _rounded(group.auc_real),
+                }
+                for group in self.groups
+            ],
         }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from silosynth.common.evaluate.scores import ColumnDetail, Scores
+from silosynth.common.evaluate.scores import ColumnDetail, GroupDetail, Scores
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "order_violations",
         "copies",
     ),
+    "The few: rare codes, subgroups, sites": (
+        "rare_code_coverage",
+        "subgroup_auc",
+        "subgroup_tvd2",
+        "subgroup_tvd1",
+        "site_auc",
+        "site_tvd2",
+        "site_tvd1",
+    ),
+    "Persons with several rows": ("visit_counts", "visit_gaps", "lag1_difference", "person_summaries"),
     "Columns one by one": (
         "column_shapes",
         "tvd1",
@@ -123,6 +133,29 @@ MEANINGS: Mapping[str, Meaning] = {
     "copies": Meaning(
         "Exact copies", "share of synthetic rows equal to a training row; beside the hold-out's own rate"
     ),
+    "rare_code_coverage": Meaning(
+        "Rare codes kept", "share of codes of under 1 % of training rows that some synthetic row has"
+    ),
+    "subgroup_auc": Meaning(
+        "AUC within subgroups", "of gradient boosting, mean over subgroups; metrics.json lists them"
+    ),
+    "subgroup_tvd2": Meaning(
+        "Two-way distance within subgroups", "between training and synthetic rows of one code; lower is better"
+    ),
+    "subgroup_tvd1": Meaning("One-way distance within subgroups", "the same for single columns; lower is better"),
+    "site_auc": Meaning("AUC within sites", "of gradient boosting on each site's held-out rows, mean over sites"),
+    "site_tvd2": Meaning(
+        "Two-way distance to sites", "from the whole synthetic table to one site's training rows; lower is better"
+    ),
+    "site_tvd1": Meaning("One-way distance to sites", "the same for single columns; lower is better"),
+    "visit_counts": Meaning("Numbers of visits", "Kolmogorov-Smirnov distance over persons; lower is better"),
+    "visit_gaps": Meaning("Gaps between visits", "Kolmogorov-Smirnov distance over successive rows; lower is better"),
+    "lag1_difference": Meaning(
+        "Lag-1 dependence", "difference of how a row depends on the person's row before; lower is better"
+    ),
+    "person_summaries": Meaning(
+        "Persons' summaries", "distance of persons' means and of their numbers of codes; lower is better"
+    ),
     "column_shapes": Meaning("Column shapes", "SDMetrics' Column Shapes"),
     "tvd1": Meaning("One-way distance", "mean total variation distance of single columns; lower is better"),
     "mean_error": Meaning("Error of means", "in standard deviations of training rows; lower is better"),
@@ -159,7 +192,7 @@ _NAMED = 6
 
 def limits(scores: Scores) -> list[str]:
     """What the synthetic table cannot support, most serious first."""
-    said = [*_of_use(scores), *_of_rows(scores), *_of_columns(scores.columns)]
+    said = [*_of_use(scores), *_of_rows(scores), *_of_groups(scores.groups), *_of_columns(scores.columns)]
     held = scores.rows.get("holdout", 0)
     if scores.scores and held < _SMALL_HOLDOUT:
         said.append(
@@ -207,6 +240,17 @@ def _of_rows(scores: Scores) -> list[str]:
             "held-out rows that do: look for a cause before anything is published."
         )
     return said
+
+
+def _of_groups(groups: tuple[GroupDetail, ...]) -> list[str]:
+    lost = [(one.auc_real - one.auc, one) for one in groups if one.auc is not None and one.auc_real is not None]
+    worst = sorted((pair for pair in lost if pair[0] > _FAR), key=lambda pair: -pair[0])[:_NAMED]
+    if not worst:
+        return []
+    named = ", ".join(f"{one.name} ({one.auc:.2f} for {one.auc_real:.2f})" for _, one in worst)
+    return [
+        f"Subgroups and sites whose predictions suffer most (AUC of the synthetic model for the real one): {named}."
+    ]
 
 
 def _of_columns(columns: tuple[ColumnDetail, ...]) -> list[str]:

@@ -133,7 +133,11 @@ def test_the_same_seed_gives_the_same_scores_and_progress_ends() -> None:
 
     first = scored(people(300, 3), progress=listen)
     assert first.to_json() == scored(people(300, 3), progress=silent).to_json()
-    assert heard == [(done, len(heard)) for done in range(1, len(heard) + 1)]
+    done, steps = zip(*heard, strict=True)
+    assert len(set(steps)) == 1
+    assert list(done) == sorted(done)
+    assert done[:10] == tuple(range(1, 11))
+    assert done[-2] < done[-1] == steps[-1]
 
 
 def test_copies_are_counted_beside_the_hold_outs_own_rate() -> None:
