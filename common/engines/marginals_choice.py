@@ -6,7 +6,7 @@ sites; noisy coarse tables are, and serve every round (cf. PrivSyn, Zhang et al.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,8 +19,10 @@ from silosynth.common.engines.marginals_tables import MOST_CELLS, Table
 _L1_OF_L2: Final = math.sqrt(2 / math.pi)
 """Mean absolute value of a normal number over its deviation."""
 
-_KEPT: Final = 0.6
-"""Share of the noise of a counted table that a model fitted to many tables keeps."""
+_LEFT: Final = 0.6 * _L1_OF_L2
+"""Mean absolute noise in a cell of a fitted model over the deviation in its count: a model averages much of it out."""
+
+_TINY: Final = 1e-12
 
 
 def errors(coarse: Counted, units: float, frequencies: Real, rows: int) -> Real:
@@ -38,20 +40,29 @@ def errors(coarse: Counted, units: float, frequencies: Real, rows: int) -> Real:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Tables that may be counted, by falling error, with their cells in full bins."""
+    """Tables that may be counted, those first that are off the most.
+
+    `errors` are L1 distances in units if they are not counted: the model's, or what is left of the noise of tables
+    that were counted before; `deviations` that noise, infinite for all others; `cells` in full bins. Of shape (tables,).
+    """
 
     tables: tuple[Table, ...]
     errors: Real = field(repr=False)
+    deviations: Real = field(repr=False)
     cells: Index = field(repr=False)
 
-
-def candidates(sizes: Sequence[int], tables: Sequence[Table], found: Real, counted: Sequence[Table]) -> Candidates:
-    """Tables with their errors, but for those that were counted before."""
-    known = set(counted)
-    order = [at for at in np.argsort(-found, kind="stable").tolist() if tables[at] not in known]
-    kept = tuple(tables[at] for at in order)
-    cells = np.array([math.prod(sizes[column] for column in table) for table in kept], dtype=np.int64)
-    return Candidates(kept, found[order], cells)
+    @classmethod
+    def of(cls, sizes: Sequence[int], off: Mapping[Table, float], counted: Mapping[Table, float]) -> "Candidates":
+        """Of the errors of coarse tables, and the deviations of counted ones; a counted one is off by its noise."""
+        cells = {table: math.prod(sizes[column] for column in table) for table in (*off, *counted)}
+        found = {**off, **{table: cells[table] * _LEFT * deviation for table, deviation in counted.items()}}
+        tables = tuple(sorted(found, key=lambda table: (-found[table], table)))
+        return cls(
+            tables,
+            np.array([found[table] for table in tables]),
+            np.array([counted.get(table, math.inf) for table in tables]),
+            np.array([cells[table] for table in tables], dtype=np.int64),
+        )
 
 
 def chosen(
@@ -79,8 +90,8 @@ def chosen(
         taken.append(at)
         cells += size
         left -= float(error)
-        deviation = deviation_of_one * math.sqrt(len(taken))
-        noise = float(np.minimum(_L1_OF_L2 * _KEPT * deviation * among.cells[taken], 2 * units).sum())
+        precisions = among.deviations[taken] ** -2.0 + 1 / max(deviation_of_one**2 * len(taken), _TINY)
+        noise = float(np.minimum(_LEFT * among.cells[taken] / np.sqrt(precisions), 2 * units).sum())
         if left + noise < least:
             best, least = len(taken), left + noise
     return tuple(among.tables[at] for at in taken[:best])

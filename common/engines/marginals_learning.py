@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from silosynth.common.engines.marginals_tables import Screen, Table, Tables, scr
 from silosynth.common.engines.preparation import Preparation, prepare
 from silosynth.common.study import Study
 
-_LEAST_DEVIATION = 1.0  # of a count, in units: without noise, too, no more is asked of a model
+LEAST_DEVIATION: Final = 1.0
+"""Of a count, in units: without noise, too, no more is asked of a model."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def prepared_from(study: Study, one_ways: Vector) -> Preparation:
 
 def counted_from(study: Study, kind: str, merges: Screen, tables: tuple[Table, ...], total: Vector) -> Counted:
     """A total in grid units as counts in units."""
-    deviation = max(noise(study, kind, len(tables)), _LEAST_DEVIATION)
+    deviation = max(noise(study, kind, len(tables)), LEAST_DEVIATION)
     return Counted(tables, merges, total / scale.HISTOGRAM_GRID, deviation)
 
 
@@ -66,7 +68,7 @@ def one_way_measured(prepared: Preparation) -> Iterator[Measured]:
     """The noisy 1-ways, in bins."""
     everything = whole(prepared)
     for column, (mass, deviations) in enumerate(zip(prepared.marginals, prepared.bin_deviations, strict=True)):
-        least = np.maximum(deviations, _LEAST_DEVIATION / prepared.units)
+        least = np.maximum(deviations, LEAST_DEVIATION / prepared.units)
         yield Measured((column,), (everything.merges[column],), mass, least)
 
 

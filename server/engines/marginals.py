@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real, Vector
 from silosynth.common.engines import marginals as engine
-from silosynth.common.engines.marginals_choice import candidates, chosen, errors
+from silosynth.common.engines.marginals_choice import Candidates, chosen, errors
 from silosynth.common.engines.marginals_generator import MarginalsGenerator, Model, counted
 from silosynth.common.engines.marginals_heads import Evidence, head
-from silosynth.common.engines.marginals_learning import Counted, counted_from, misfit, noise, prepared_from, screens
+from silosynth.common.engines.marginals_learning import (
+    LEAST_DEVIATION,
+    Counted,
+    counted_from,
+    misfit,
+    noise,
+    prepared_from,
+    screens,
+)
 from silosynth.common.engines.marginals_tables import MOST_COLUMNS, Table, all_pairs
 from silosynth.common.engines.preparation import Preparation
 from silosynth.common.study import Study
@@ -180,17 +188,26 @@ class Marginals:
         """With the next round's tables."""
         prepared, number, known = state.ready, self._rounds(state), self._known(state)
         model, rows, rng = self._model(state), self._rows(state), self._rng(LOOKS, number)
-        tables: list[Table] = []
-        found: list[Real] = [np.zeros(0)]
+        off: dict[Table, float] = {}
         for coarse in self._coarse(state):
-            tables += coarse.tables
-            found.append(errors(coarse, prepared.units, counted(model, coarse.layout, rows, rng), rows))
+            found = errors(coarse, prepared.units, counted(model, coarse.layout, rows, rng), rows)
+            off |= zip(coarse.tables, found.tolist(), strict=True)
 
         def fits(more: Sequence[Table]) -> bool:
             return self._head.fits(prepared, [*known, *more], (number + 1) / self._settings.rounds)
 
-        among = candidates(prepared.coarsening.sizes, tables, np.concatenate(found), known)
+        among = Candidates.of(prepared.coarsening.sizes, off, self._deviations(state))
         taken = chosen(among, noise(self._study, engine.MARGINALS, 1), prepared.units, fits)
-        taken = taken or known or all_pairs(len(prepared.coarsening.sizes))[:1]  # something must be asked
+        taken = taken or all_pairs(len(prepared.coarsening.sizes))[:1]  # something must be asked
         padded = [[number, *table, *[_NONE] * (MOST_COLUMNS - len(table))] for table in taken]
         return replace(state, asked=np.concatenate([state.asked, np.array(padded, dtype=np.int64)]))
+
+    def _deviations(self, state: State) -> dict[Table, float]:
+        """Of the noise in the counts of chosen tables, all rounds together."""
+        precisions: dict[Table, float] = {}
+        for number in range(self._rounds(state)):
+            tables = state.tables(number)
+            deviation = max(noise(self._study, engine.MARGINALS, len(tables)), LEAST_DEVIATION)
+            for table in tables:
+                precisions[table] = precisions.get(table, 0.0) + deviation**-2
+        return {table: precision**-0.5 for table, precision in precisions.items()}
