@@ -24,14 +24,16 @@ from silosynth.client.app import client_app
 from silosynth.client.engines import ENGINES
 from silosynth.common import scale
 from silosynth.common.arrays import Real, Vector
+from silosynth.common.certificate import holds_against
 from silosynth.common.engine import Parts, Units
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import NotPossible
 from silosynth.common.one_run import CONFIDENCE, Refuted, refuted
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress
+from silosynth.common.receipt import Signed
 from silosynth.common.study import Member, Step, Study, Trust
-from silosynth.server.certificate import Noise, holds_against, prices
+from silosynth.server.certificate import Noise, prices
 from silosynth.server.coordinator import Answers, Attempts, Sites, Total, run
 from silosynth.server.journal import Journal
 from silosynth.server.sites import GridSites
@@ -182,6 +184,10 @@ class _Overheard:
     def each(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Answers:
         """See coordinator.Sites."""
         return self._sites.each(study, release, parts)
+
+    def settle(self, study: Study) -> Mapping[str, Signed]:
+        """See coordinator.Sites."""
+        return self._sites.settle(study)
 
 
 def _overheard(study: Study, crowd: _Crowd, folder: Path, seed: int, progress: Progress) -> Sequence[_Heard]:

@@ -43,7 +43,7 @@ class Candidates:
     """Tables that may be counted, those first that are off the most.
 
     `errors` are L1 distances in units if they are not counted: the model's, or what is left of the noise of tables
-    that were counted before; `deviations` that noise, infinite for all others; `cells` in full bins. Of shape (tables,).
+    that were counted before; `deviations` that noise, infinite for all others; `cells` in full bins. Shape (tables,).
     """
 
     tables: tuple[Table, ...]
