@@ -17,6 +17,9 @@ there: then its emptiness is no accident (chance e^-10)."""
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
 """Shares of the training rows whose distance to all of them is measured, for `Equivalence`."""
 
+_SAMPLES = 3
+"""Random samples of each size."""
+
 
 @dataclass(frozen=True)
 class PairMeasures:
@@ -106,9 +109,11 @@ def equivalence(
 ) -> Equivalence | None:
     """Measured on the two-way tables of `pairs`; None where the training rows are too few or all alike."""
     ends: Index = np.unique(np.maximum(1, np.round(np.array(SHARES) * train.rows)).astype(np.int64))
-    mixed = train.take(rng.permutation(train.rows))
-    sides = Sides(train, nested(mixed, [int(end) for end in ends]), labels)
-    distance = distances(sides, marginal_cells(sides), pairs).mean(axis=0)
+    found = []
+    for _ in range(_SAMPLES):
+        sides = Sides(train, nested(train.take(rng.permutation(train.rows)), [int(end) for end in ends]), labels)
+        found.append(distances(sides, marginal_cells(sides), pairs).mean(axis=0))
+    distance = np.mean(found, axis=0)
     shares = ends / train.rows
     use = (shares < 1) & (distance > 0)
     return Equivalence(shares[use], distance[use]) if use.sum() > 1 else None

@@ -117,7 +117,7 @@ def _distances(case: Case, sides: Sides, cells: Counted, groups: list[Group]) ->
     views = len(sides.panel.views)
     one, two = (np.full((len(groups), views), np.nan) for _ in range(2))
     singles = [(at,) for at in range(len(sides.labels))]
-    pairs = subsets(len(sides.labels), 2, case.budget.group_pairs, case.rng)
+    pairs = subsets(len(sides.labels), 2, case.budget.group_pairs)
     for at, group in enumerate(groups):
         for out, some in ((one, singles), (two, pairs)):
             asked = [subset for subset in some if group.column not in subset]
@@ -146,6 +146,7 @@ def _auc(case: Case, answers: Answers, groups: list[Group], kind: str, found: Fo
             for side, said in answers.said.items():
                 some = [curve(said[rows, one], answers.truth[rows, one], weights[:, rows]).auc for one in scored]
                 draws[side][at] = np.mean(some, axis=0)
+                draws[side][at, 1:] += answers.luck[side] * case.rng.normal(size=len(weights) - 1)
     known = np.isfinite(draws["value"][:, 0])
     if not known.any():
         found.notes.append(f"{kind}_auc: no {kind} has {LEAST_CASES} held-out cases and as many others")

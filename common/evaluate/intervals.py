@@ -11,11 +11,11 @@ from silosynth.common.arrays import Index, Real
 DRAWS = 300
 """Bootstrap draws."""
 
-GROUPED = "delete-a-group jackknife over {what}, Student t; the fitted models are taken as given"
+GROUPED = "delete-a-group jackknife over {what}, Student t"
 JACKKNIFE = (
     "delete-a-group jackknife over synthetic rows, Student t; training rows and the fitted generator are taken as given"
 )
-BOOTSTRAP = "percentile bootstrap of {what}; the fitted models are taken as given"
+BOOTSTRAP = "percentile bootstrap of {what}"
 WILSON = "Wilson score interval over synthetic rows"
 
 _CALIBRATION_BINS = 10
@@ -23,19 +23,20 @@ _LEVEL = 0.95
 _Z = 1.959963984540054
 
 
-def jackknife(value: float, left_out: Real, most: float = 1.0, least: float = 0.0) -> tuple[float, float] | None:
+def jackknife(value: float, left_out: Real, most: float = 1.0, luck: float = 0.0) -> tuple[float, float] | None:
     """Interval around `value` from its delete-a-group replicates, shape (groups,); None for fewer than two.
 
     Distances between samples are biased upwards, more so in a bootstrap (which doubles the sampling noise), and a
     percentile interval can miss its own value; the jackknife's spread has no such bias, and its interval is centred on
     the value. It covers the score's expectation at this number of rows (Shao, Tu 1995, section 2.3; slightly wide where
-    the distance is all noise, because |x| has no derivative at 0). Scores lie between `least` and `most`.
+    the distance is all noise, because |x| has no derivative at 0). Scores lie between 0 and `most`.
+    `luck`: a further standard error.
     """
     error = jackknife_error(left_out)
     if error is None:
         return None
-    half = _quantile(len(left_out) - 1) * error
-    return max(min(least, value), value - half), min(max(most, value), value + half)
+    half = _quantile(len(left_out) - 1) * math.hypot(error, luck)
+    return max(min(0.0, value), value - half), min(max(most, value), value + half)
 
 
 def jackknife_error(left_out: Real) -> float | None:
@@ -46,7 +47,11 @@ def jackknife_error(left_out: Real) -> float | None:
     return math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
 
 
-def way_interval(frame: tuple[float, float, float], left_out: tuple[Real, Real, Real]) -> tuple[float, float] | None:
+def way_interval(
+    frame: tuple[float, float, float],
+    left_out: tuple[Real, Real, Real],
+    luck: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> tuple[float, float] | None:
     """Interval, in percent, of how far from floor to ceiling a value lies; None where replicates are too few.
 
     All three come from samples of their own and carry an error: by the delta method, with r = (value - floor) /
@@ -55,15 +60,16 @@ def way_interval(frame: tuple[float, float, float], left_out: tuple[Real, Real, 
     Args:
         frame: value, floor and ceiling; the last two differ.
         left_out: delete-a-group replicates of each.
+        luck: further standard errors of each.
     """
     errors = [jackknife_error(one) for one in left_out]
     value, floor, ceiling = frame
     at = (value - floor) / (ceiling - floor)
     squared = 0.0
-    for error, weight in zip(errors, (1.0, 1 - at, at), strict=True):
+    for error, further, weight in zip(errors, luck, (1.0, 1 - at, at), strict=True):
         if error is None:
             return None
-        squared += (weight * error) ** 2
+        squared += weight**2 * (error**2 + further**2)
     freedom = min(len(one) for one in left_out) - 1
     half = _quantile(freedom) * math.sqrt(squared) / abs(ceiling - floor)
     return 100 * (at - half), 100 * (at + half)

@@ -82,7 +82,7 @@ def score_likeness(case: Case, found: Found) -> Likeness:
     if real.rows == case.train.table.rows:
         _weigh_persons(case, cells, found)
     _pairs(case, sides, cells, found)
-    triples = subsets(len(case.labels), 3, case.budget.triples, case.rng)
+    triples = subsets(len(case.labels), 3, case.budget.triples)
     if triples:
         found.add("tvd3", distances(sides, cells, triples), views, "lower")
     found.tick("triples of columns")
@@ -142,7 +142,7 @@ def _varies(values: NDArray[np.float64]) -> bool:
 
 
 def _pairs(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
-    pairs = subsets(len(case.labels), 2, case.budget.pairs, case.rng)
+    pairs = subsets(len(case.labels), 2, case.budget.pairs)
     found.rows["pairs"] = len(pairs)
     if not pairs:
         found.notes.append("one column only: no scores of pairs")
@@ -226,10 +226,14 @@ def many_subsets(columns: int, size: int, most: int) -> int:
     return min(most, math.comb(columns, size))
 
 
-def subsets(columns: int, size: int, most: int, rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:
-    """All subsets of `size` columns, or `most` of them drawn without replacement, in order."""
+def subsets(columns: int, size: int, most: int) -> tuple[tuple[int, ...], ...]:
+    """All subsets of `size` columns, or `most` of them drawn without replacement, in order.
+
+    Which are drawn depends on nothing else: two evaluations of one table compare the same columns.
+    """
     if math.comb(columns, size) <= most:
         return tuple(itertools.combinations(range(columns), size))
+    rng = np.random.default_rng([columns, size])
     drawn: dict[tuple[int, ...], None] = {}
     while len(drawn) < most:
         drawn[tuple(sorted(int(column) for column in rng.choice(columns, size, replace=False)))] = None

@@ -5,6 +5,7 @@ standard errors, and the overlap of confidence intervals of Karr, Kohnen, Ogania
 regression with main effects, and a ridge as weak as one row's, so that it is defined where a code never occurs.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +83,10 @@ class Fitted:
 
     coefficients: Real = field(repr=False)
     errors: Real = field(repr=False)
+
+    def as_of(self, rows: int, others: int) -> "Fitted":
+        """The fit to `rows` rows, with the standard errors it would have with `others`."""
+        return Fitted(self.coefficients, self.errors * math.sqrt(rows / others))
 
 
 def fit(inputs: Real, positive: NDArray[np.bool_], groups: Index) -> Fitted:

@@ -43,7 +43,7 @@ def score_use(case: Case, target: str | None, found: Found) -> tuple[str | None,
 
 
 def _regress(case: Case, task: Task, found: Found) -> None:
-    """The same regression fitted to as many rows of each table; that of training rows is what is compared with."""
+    """The same regression fitted to as many rows of each table, and to training rows, with errors as of so many."""
     tables = {
         "real": case.train,
         "value": Grouped(case.synthetic, np.arange(case.synthetic.rows)),
@@ -62,10 +62,12 @@ def _regress(case: Case, task: Task, found: Found) -> None:
         return
     fitted: dict[str, Fitted] = {}
     for side, (have, classes) in having.items():
-        chosen = np.sort(case.rng.permutation(len(have))[:size])
+        most = case.budget.models.regression if side == "real" else size
+        chosen = np.sort(case.rng.permutation(len(have))[:most])
         table = tables[side].table.take(have[chosen])
         groups = groups_of(tables[side].units[have[chosen]], case.rng)
-        fitted[side] = fit(np.column_stack([term(table) for term in columns]), classes[chosen] == positive, groups)
+        one = fit(np.column_stack([term(table) for term in columns]), classes[chosen] == positive, groups)
+        fitted[side] = one.as_of(len(chosen), size)
     found.tick("regression")
     found.rows |= {"regression": size, "regression_coefficients": fitted["real"].coefficients.shape[1]}
     real = fitted.pop("real")

@@ -19,6 +19,7 @@ from silosynth.common.evaluate.intervals import (
     jackknife,
     left_out_weights,
     percentiles,
+    way_interval,
 )
 from silosynth.common.evaluate.models import Boosting, Inputs, Model, Regression
 from silosynth.common.evaluate.outcome import Task
@@ -28,8 +29,13 @@ from silosynth.common.evaluate.tables import Table, groups_of
 LEAST_CASES = 5
 """Held-out rows of a class, and outside it, below which no score of that class is given."""
 
-_METHOD = BOOTSTRAP.format(what="held-out units")
-_METHOD_GROUPED = GROUPED.format(what="held-out units")
+REFITS = 5
+"""Parts that each lesson is divided into, to learn from each alone: how far that moves a score is the luck of rows."""
+
+_LEAST_PART = 20
+_REFITTED = f"held-out units, with the spread of models learnt from each {REFITS}th of the rows (more than that of all)"
+_METHOD = BOOTSTRAP.format(what=_REFITTED)
+_METHOD_GROUPED = GROUPED.format(what=_REFITTED)
 _CHUNK = 50
 """Bootstrap draws at a time, to bound memory."""
 
@@ -62,6 +68,7 @@ class Answers:
     rows: Index = field(repr=False)  # of the test table, (rows,)
     truth: NDArray[np.bool_] = field(repr=False)  # (rows, classes)
     said: Mapping[str, Real] = field(repr=False)  # of "value", "ceiling" and "floor": (rows, classes)
+    luck: Mapping[str, float]  # standard deviation of the AUC over lessons
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ def tstr(
     scores: dict[str, Score] = {}
     rows, notes = {"tstr_test": len(have)}, []
     said: dict[str, Real] = {}
+    luck: dict[str, float] = {}
     models: tuple[tuple[str, Model, int], ...] = (
         ("lr", Regression(of), limits.regression),
         ("gb", Boosting(of), limits.boosting),
@@ -107,13 +115,19 @@ def tstr(
             return Verdict({}, {}, ("TSTR: no training or no synthetic row has the target",))
         rows[f"tstr_train_{name}"] = len(lessons["value"][1])
         measured = {}
-        for side, (table, classes) in lessons.items():
-            said[side] = _padded(model.probabilities(table, classes, test, seed), truth, scored)
-            measured[side] = _measure(said[side], truth, scored, weights)
+        for side, lesson in lessons.items():
+
+            def taught(table: Table, classes: Index, model: Model = model) -> Real:
+                return _padded(model.probabilities(table, classes, test, seed), truth, scored)
+
+            said[side] = taught(*lesson)
+            alone = [_measure(taught(*part), truth, scored, weights[:1]) for part in _parts(lesson, rng)]
+            measured[side] = _spread(_measure(said[side], truth, scored, weights), alone, rng)
             tick("train on synthetic, test on real")
         scores |= {f"tstr_{measure}_{name}": _score(measured, measure) for measure in _MEASURES}
+        luck = {side: one["auc"].luck for side, one in measured.items()}
         if name == "gb":
-            kept = _signal_kept({side: one["auc"] for side, one in measured.items()})
+            kept = _signal_kept({side: one["auc"].draws for side, one in measured.items()})
             if isinstance(kept, str):
                 notes.append(kept)
             else:
@@ -121,7 +135,7 @@ def tstr(
     if len(scored) < task.outcome.classes and task.outcome.classes > len((0, 1)):
         notes.append(f"TSTR: {task.outcome.classes - len(scored)} classes are too rare in the hold-out to be scored")
     each = {side: chances[:, list(scored)] for side, chances in said.items()}
-    return Verdict(scores, rows, tuple(notes), Answers(have, truth[:, None] == np.array(scored), each))
+    return Verdict(scores, rows, tuple(notes), Answers(have, truth[:, None] == np.array(scored), each, luck))
 
 
 def _scored_classes(truth: Index, classes: int) -> tuple[int, ...]:
@@ -147,10 +161,30 @@ def _lessons(
     return out
 
 
+def _parts(lesson: tuple[Table, Index], rng: np.random.Generator) -> list[tuple[Table, Index]]:
+    """REFITS lessons apart from each other; none of a lesson that is too short to be divided."""
+    table, classes = lesson
+    if len(classes) < REFITS * _LEAST_PART:
+        return []
+    return [(table.take(rows), classes[rows]) for rows in np.array_split(rng.permutation(len(classes)), REFITS)]
+
+
 def _padded(probabilities: Real, truth: Index, scored: tuple[int, ...]) -> Real:
     """Classes that the lesson did not hold have probability 0."""
     missing = max(int(truth.max()), scored[-1]) + 1 - probabilities.shape[1]
     return np.pad(probabilities, ((0, 0), (0, max(0, missing))))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One measure of one lesson: itself and bootstrap draws of test units, (1 + DRAWS,); without a group of them each.
+
+    `luck`: standard deviation over lessons. The draws hold it too, the replicates of the jackknife do not.
+    """
+
+    draws: Real
+    left_out: Real
+    luck: float = 0.0
 
 
 def _measure(chances: Real, truth: Index, scored: tuple[int, ...], weights: Real) -> dict[str, Real]:
@@ -178,38 +212,44 @@ def _of_class(
     )
 
 
-def _score(measured: Mapping[str, Mapping[str, Real]], measure: str) -> Score:
+def _spread(whole: dict[str, Real], alone: list[dict[str, Real]], rng: np.random.Generator) -> dict[str, _Measured]:
+    """Adds to each draw the luck of the rows that were learnt from."""
+    out = {}
+    for name, values in whole.items():
+        luck = float(np.std([part[name][0] for part in alone], ddof=1)) if alone else 0.0
+        draws = values[: 1 + DRAWS] + np.append(0.0, luck * rng.normal(size=DRAWS))
+        out[name] = _Measured(np.clip(draws, 0, 1), values[1 + DRAWS :], luck)
+    return out
+
+
+def _score(measured: Mapping[str, Mapping[str, _Measured]], measure: str) -> Score:
     """All three sides are measured on the same test rows, so that draws of the way between them are drawn together."""
     value, floor, ceiling = (measured[side][measure] for side in ("value", "floor", "ceiling"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        way = 100 * (value - floor) / (ceiling - floor)
-    # a distance grows with the noise of a bootstrap draw; see intervals.jackknife
-    of, method = (_grouped, _METHOD_GROUPED) if measure == "ece" else (_drawn, _METHOD)
+    plain = float(value.draws[0]), float(floor.draws[0]), float(ceiling.draws[0])
     better = _MEASURES[measure]
-    plain = float(value[0]), float(floor[0]), float(ceiling[0])
-    return Score(*plain, of(value), better, method, None, of(way))
-
-
-def _drawn(values: Real) -> tuple[float, float] | None:
-    return percentiles(values[: 1 + DRAWS])
-
-
-def _grouped(values: Real) -> tuple[float, float] | None:
-    if not np.isfinite(values).all():
-        return None
-    return jackknife(float(values[0]), values[1 + DRAWS :], most=np.inf, least=-np.inf)
+    if measure != "ece":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            way = 100 * (value.draws - floor.draws) / (ceiling.draws - floor.draws)
+        return Score(*plain, percentiles(value.draws), better, _METHOD, None, percentiles(way))
+    # a distance grows with the noise of a bootstrap draw; see intervals.jackknife
+    interval = jackknife(plain[0], value.left_out, luck=value.luck)
+    between = None
+    if plain[1] != plain[2]:
+        left = (value.left_out, floor.left_out, ceiling.left_out)
+        between = way_interval(plain, left, (value.luck, floor.luck, ceiling.luck))
+    return Score(*plain, interval, better, _METHOD_GROUPED, None, between)
 
 
 def _signal_kept(auc: Mapping[str, Real]) -> Score | str:
     """(AUC_synthetic - .5) / (AUC_real - .5), both on the same held-out rows, also in each draw."""
     real = auc["ceiling"]
-    between = _drawn(real)
+    between = percentiles(real)
     if between is None or between[0] <= 0.5:  # noqa: PLR2004 - a coin
         return (
             "tstr_signal_kept: a model trained on real rows is no better than chance on the hold-out "
             f"(AUC {real[0]:.3f}), so there is no signal to keep"
         )
     kept = (auc["value"] - 0.5) / (real - 0.5)
-    interval = _drawn(kept)
+    interval = percentiles(kept)
     way = None if interval is None else (100 * interval[0], 100 * interval[1])
     return Score(float(kept[0]), 0.0, 1.0, interval, "higher", _METHOD, None, way)
