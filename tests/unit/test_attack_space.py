@@ -68,5 +68,4 @@ def test_columns_may_be_chosen_and_may_be_constant_or_missing_throughout() -> No
     rows = table([np.nan, np.nan], [3.0, 3.0], [0, 0])
     made = space(rows, (0, 0, 1))
     assert not np.ptp(made.points(rows), axis=0).any()
-    assert made.points(rows, [2]).shape == (2, 2)
-    assert made.points(rows, []).shape == (2, 1)
+    assert made.of(made.points(rows), [2, 0]).shape == (2, 4)
