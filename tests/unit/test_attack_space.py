@@ -47,7 +47,7 @@ def test_values_beyond_those_attacked_lie_at_the_end() -> None:
 def test_many_codes_are_apart_like_few() -> None:
     rows = table(list(range(500)))
     points = space(rows, (500,)).points(rows)
-    assert points.shape[1] == width(500) == 32
+    assert points.shape[1] == width(500) == 24
     apart = ((points[1:] - points[:-1]) ** 2).sum(axis=1)
     assert apart.mean() == pytest.approx(1, abs=0.05)  # standard error .008
     assert apart.min() > 0.2

@@ -12,7 +12,7 @@ from made import table, written
 from silosynth.common.arrays import Vector
 from silosynth.common.errors import NotPossible
 from silosynth.common.progress import silent
-from silosynth.simulations import demo, homes
+from silosynth.simulations import cli, demo, homes
 from silosynth.simulations.audit import Audit, audit, guessed
 from silosynth.simulations.cohort import gather, study_of
 from silosynth.simulations.noiseless import SeededNoise
@@ -109,3 +109,17 @@ def test_coins_are_guessed_as_well_as_the_noise_allows_that_is_there(part: float
     seen = added @ (coins @ added + part * rng.normal(size=600))
     right = ((guessed(added @ added.T, seen) > 0) == (coins > 0)).mean()
     assert right >= {1.0: 0.6, 0.1: 0.98, 0.001: 1.0}[part]
+
+
+@pytest.mark.parametrize("part", [1.0, 0.0])
+def test_the_command_says_what_came_of_it_and_its_exit_code_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: float
+) -> None:
+    weakened(monkeypatch, part)
+    study, data = written(tmp_path, steps=2)
+    code = cli._run(["audit", str(study), "--data", str(data), "--sites", "clinic", "--canaries", "100", "--quiet"])
+    said = capsys.readouterr().out
+    assert code == (0 if part else 1)
+    assert said.startswith("claimed epsilon: 1.00 at delta 1e-05, against everybody")
+    assert "guesses were right, about 100 canaries in 4 sums" in said
+    assert ("THE CLAIM IS FALSE" in said) == (part == 0)

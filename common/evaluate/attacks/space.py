@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.tables import Table
 
-WIDE = 32
+WIDE = 24
 """Codes of a column that have directions of their own, at most."""
 
 SAME = 1e-5
