@@ -27,12 +27,12 @@ class Apart:
         self.grid = 1
         self._sensitivity = scale.Sensitivity(0)
 
-    def noise(self, step: Step, study: Study) -> float:
-        """Variance in units of grid^2 of the noise in a total of all sites, as the study promises it."""
+    def noise(self, step: Step, study: Study, sites: int) -> float:
+        """Variance in units of grid^2 of the noise in a sum over so many sites, as the study promises it."""
         if step.multiplier is None:
             raise NotPossible("a sum without noise cannot be weighed against others")
         own = scale.site_variance(self._sensitivity, step.multiplier, study.shares)
-        return len(study.roster) * own / self.grid**2
+        return sites * own / self.grid**2
 
     def histogram(self, units: Units, layout: Layout, *, multiplier: Fraction | None) -> Noised:
         """See engine.Mechanism."""

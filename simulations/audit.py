@@ -10,7 +10,7 @@ Everything runs as in any simulation, with real noise and masks, in a folder tha
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +45,11 @@ from silosynth.simulations.rehearse import fake_rows
 
 CANARIES: Final = 500
 FEWEST: Final = 20
+
+_PARTS = np.logspace(-10, 1, 111)
+"""Of the promised variance of noise: what is tried for the true one."""
+
+_SMALLEST = 1e-9  # eigenvalues relative to the largest: below is rounding
 
 
 @dataclass(frozen=True)
@@ -90,28 +95,36 @@ class Audit:
         }
 
 
-def audit(asked: Study, cohort: Cohort, canaries: int, seed: int, progress: Progress) -> Audit:
+def audit(
+    asked: Study,
+    cohort: Cohort,
+    canaries: int,
+    seed: int,
+    progress: Progress,
+    coins: Callable[[int], bytes] = secrets.token_bytes,
+) -> Audit:
     """Run the study with `canaries` made-up units, each in by a coin from the operating system.
 
-    `seed` drives network and canaries, never coins or noise. What sites learn by themselves is no sum, and not looked
-    at: with `trust = "local"` the bound rests on the first counts alone. Raises NotPossible for a study without a
-    claim, and for too few canaries.
+    `seed` drives network and canaries, never coins or noise; only a test brings coins of its own. What sites learn by
+    themselves is no sum, and not looked at: with `trust = "local"` the bound rests on the first counts alone. Raises
+    NotPossible for a study without a claim, and for too few canaries.
     """
     if asked.budget.epsilon == float("inf"):
         raise NotPossible("a study without noise claims nothing that an audit could refute: give it an epsilon")
     if canaries < FEWEST:
         raise NotPossible(f"{canaries} canaries show nothing: take {FEWEST} or more; {CANARIES} is a sound choice")
     made = fake_rows(resolve(asked, cohort.roster), np.random.default_rng(seed), canaries)
-    taken = np.unpackbits(np.frombuffer(secrets.token_bytes(canaries), np.uint8))[:canaries].astype(np.bool_)
+    taken = np.unpackbits(np.frombuffer(coins(canaries), np.uint8))[:canaries].astype(np.bool_)
     with TemporaryDirectory(prefix="silosynth-audit-") as folder:
         crowd = _Crowd(cohort.units, made, taken)
         study = _study(asked, crowd, Path(folder))
         heard = _overheard(study, crowd, Path(folder), seed, progress)
-    scores, sums = _scores(study, crowd, heard, progress)
+    scores = _scores(study, crowd, heard, progress)
     claim = prices(study, study.releases)
     price = claim.local if study.trust is Trust.LOCAL else claim.aggregate
     found = refuted(scores, taken, study.budget.delta)
-    return Audit(price, study.budget.delta, holds_against(study)["aggregate"], canaries, sums, found)
+    against = holds_against(study)["aggregate"]
+    return Audit(price, study.budget.delta, against, canaries, len(heard), found)
 
 
 @dataclass(frozen=True)
@@ -161,8 +174,9 @@ def _study(asked: Study, crowd: _Crowd, folder: Path) -> Study:
 
 @dataclass(frozen=True)
 class _Heard:
-    """A release as the coordinator saw it."""
+    """A sum over some sites, as the coordinator saw it."""
 
+    sites: tuple[str, ...]
     step: Step
     parts: Parts
     total: Vector = field(repr=False)
@@ -178,12 +192,16 @@ class _Overheard:
     def total(self, study: Study, release: int, parts: Parts, attempts: Attempts) -> Total:
         """See coordinator.Sites."""
         found = self._sites.total(study, release, parts, attempts)
-        self.heard.append(_Heard(study.step_of(release), parts, found.vector))
+        everybody = tuple(member.name for member in study.roster)
+        self.heard.append(_Heard(everybody, study.step_of(release), parts, found.vector))
         return found
 
     def each(self, study: Study, release: int, parts: Mapping[str, Parts]) -> Answers:
-        """See coordinator.Sites."""
-        return self._sites.each(study, release, parts)
+        """See coordinator.Sites. What a site has learnt is no sum."""
+        found, step = self._sites.each(study, release, parts), study.step_of(release)
+        if not step.within:
+            self.heard += [_Heard((name,), step, parts[name], vector) for name, vector in found.vectors.items()]
+        return found
 
     def settle(self, study: Study) -> Mapping[str, Signed]:
         """See coordinator.Sites."""
@@ -199,11 +217,11 @@ def _overheard(study: Study, crowd: _Crowd, folder: Path, seed: int, progress: P
     return listening.heard
 
 
-def _scores(study: Study, crowd: _Crowd, heard: Sequence[_Heard], progress: Progress) -> tuple[Real, int]:
-    """The best linear guess of (coin - 1/2) of each canary, (canaries,), from all sums, and how many these were.
+def _scores(study: Study, crowd: _Crowd, heard: Sequence[_Heard], progress: Progress) -> Real:
+    """How likely each canary was in, (canaries,), from all sums together.
 
     With a sum's other units and half of each canary subtracted, what is left is V^T (coin - 1/2) + noise, V being what
-    each canary adds, (canaries, size). Coins have variance 1/4; so the guess is (V V^T + 4 noise)^-1 V (what is left).
+    each canary adds, (canaries, size). All sums together give V V^T and V (what is left), each over the noise promised.
     """
     many = len(crowd.taken)
     alike, seen = np.zeros((many, many)), np.zeros(many)
@@ -212,8 +230,24 @@ def _scores(study: Study, crowd: _Crowd, heard: Sequence[_Heard], progress: Prog
         progress("audit", at, len(heard), one.step.kind)
         task, apart = codec.put_together(study, one.parts), Apart()
         half.answer(task, crowd.canaries, apart)
-        rest = one.total - exact(half, task, crowd.others, study)
-        noise = apart.noise(one.step, study)
-        alike += apart.added @ apart.added.T / noise
-        seen += apart.added @ (rest / apart.grid - apart.added.sum(axis=0) / 2) / noise
-    return np.asarray(np.linalg.solve(alike + 4 * np.eye(many), seen), np.float64), len(heard)
+        here = np.any([crowd.at(name) for name in one.sites], axis=0)
+        added, noise = apart.added * here[:, None], apart.noise(one.step, study, len(one.sites))
+        rest = one.total - exact(half, task, {name: crowd.others[name] for name in one.sites}, study)
+        alike += added @ added.T / noise
+        seen += added @ (rest / apart.grid - added.sum(axis=0) / 2) / noise
+    return guessed(alike, seen)
+
+
+def guessed(alike: Real, seen: Real) -> Real:
+    """The best linear guess of (coin - 1/2), (canaries,), from V V^T and V (what is left), both over promised noise.
+
+    How much noise there really was is found by likelihood: along each eigenvector of V V^T, with eigenvalue l, what is
+    seen has variance l^2 / 4 + part * l, because coins have variance 1/4. Trusting the promise would blind the audit to
+    the very fault that it is for.
+    """
+    values, vectors = np.linalg.eigh(alike)
+    kept = values > values.max(initial=0) * _SMALLEST
+    values, along = values[kept], (vectors[:, kept].T @ seen)
+    spreads = values**2 / 4 + _PARTS[:, None] * values
+    part = _PARTS[np.argmin((np.log(spreads) + along**2 / spreads).sum(axis=1))]
+    return np.asarray(vectors[:, kept] @ (along / (values + 4 * part)), np.float64)

@@ -61,15 +61,16 @@ def _rates(scene: Scene, secrets: list[int]) -> tuple[Rate, Rate]:
 
 def _guesses(scene: Scene, targets: Table, secrets: list[int]) -> _Guess:
     right, distance = np.zeros(targets.rows, dtype=np.bool_), np.zeros(targets.rows)
+    points, among = scene.space.points(targets), scene.points.copy()
     for at, secret in enumerate(secrets):
         own = np.arange(at, targets.rows, len(secrets))
         if not len(own):
             continue
-        some, known = targets.take(own), [column for column in range(len(scene.levels)) if column != secret]
-        place = scene.space.points
-        far, found = nearest(place(some, known), place(scene.attacked, known), 1)
-        guessed, true = scene.attacked.columns[secret][found[:, 0]], some.columns[secret]
-        right[own] = _alike(guessed, true, scene.attacked.columns[secret])
+        span, column = scene.space.spans[secret], scene.attacked.columns[secret]
+        points[own, span] = among[:, span] = 0  # nobody knows it
+        far, found = nearest(points[own], among, 1)
+        among[:, span] = scene.points[:, span]
+        right[own] = _alike(column[found[:, 0]], targets.columns[secret][own], column)
         distance[own] = far[:, 0]
     return _Guess(right, distance)
 

@@ -14,7 +14,7 @@ from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate.attacks.chance import Flags, lead, rate
 from silosynth.common.evaluate.attacks.outcome import Attack
 from silosynth.common.evaluate.attacks.scene import NEIGHBOURS, Scene
-from silosynth.common.evaluate.attacks.space import nearest
+from silosynth.common.evaluate.attacks.space import Points, nearest
 from silosynth.common.evaluate.tables import Table
 
 NAME: Final = "linkability"
@@ -39,15 +39,15 @@ def linkability(scene: Scene, rng: np.random.Generator) -> Attack:
 
 
 def _linked(scene: Scene, targets: Table, splits: list[Index]) -> Flags:
-    linked = np.zeros(targets.rows, dtype=np.bool_)
+    linked, points = np.zeros(targets.rows, dtype=np.bool_), scene.space.points(targets)
     for at, order in enumerate(splits):
         own = np.arange(at, targets.rows, len(splits))
-        some, middle = targets.take(own), len(order) // 2
-        left, right = (_found(scene, some, half.tolist()) for half in (order[:middle], order[middle:]))
+        middle = len(order) // 2
+        left, right = (_found(scene, points[own], half.tolist()) for half in (order[:middle], order[middle:]))
         linked[own] = (left[:, :, None] == right[:, None, :]).any(axis=(1, 2))
     return linked
 
 
-def _found(scene: Scene, targets: Table, columns: list[int]) -> Index:
-    place = scene.space.points
-    return nearest(place(targets, columns), place(scene.attacked, columns), NEIGHBOURS)[1]
+def _found(scene: Scene, points: Points, columns: list[int]) -> Index:
+    of = scene.space.of
+    return nearest(of(points, columns), of(scene.points, columns), NEIGHBOURS)[1]

@@ -12,7 +12,8 @@ table that is attacked and from nothing real, as an attacker's would.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from itertools import pairwise
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.tables import Table
 
-WIDE = 32
+WIDE = 24
 """Codes of a column that have directions of their own, at most."""
 
 SAME = 1e-5
@@ -35,6 +36,7 @@ class _Ranks:
 
     values: Real = field(repr=False)
     shares: Real = field(repr=False)
+    width: ClassVar[int] = 2
 
     def __call__(self, column: NDArray[Any]) -> Points:
         missing = np.isnan(column)
@@ -48,6 +50,11 @@ class _Codes:
 
     directions: Points = field(repr=False)
 
+    @property
+    def width(self) -> int:
+        """Numbers that it takes in a point."""
+        return int(self.directions.shape[1])
+
     def __call__(self, column: NDArray[Any]) -> Points:
         return np.asarray(self.directions[column])  # -1, missing, is the last
 
@@ -58,11 +65,22 @@ class Space:
 
     axes: tuple[_Ranks | _Codes, ...]
 
-    def points(self, table: Table, columns: Sequence[int] | None = None) -> Points:
-        """Rows as points, (rows, width), of all columns or of some."""
-        chosen = range(len(self.axes)) if columns is None else columns
-        blocks = [self.axes[at](table.columns[at]) for at in chosen]
-        return np.ascontiguousarray(np.hstack(blocks)) if blocks else np.zeros((table.rows, 1), np.float32)
+    @property
+    def spans(self) -> tuple[slice, ...]:
+        """Where each column's numbers stand in a point."""
+        ends = np.cumsum([0, *(axis.width for axis in self.axes)]).tolist()
+        return tuple(slice(start, end) for start, end in pairwise(ends))
+
+    def points(self, table: Table) -> Points:
+        """Rows as points, (rows, width)."""
+        out = np.empty((table.rows, self.spans[-1].stop), np.float32)
+        for axis, span, column in zip(self.axes, self.spans, table.columns, strict=True):
+            out[:, span] = axis(column)
+        return out
+
+    def of(self, points: Points, columns: Sequence[int]) -> Points:
+        """The numbers of some columns only, (rows, less)."""
+        return points[:, np.concatenate([np.r_[self.spans[at]] for at in columns])]
 
 
 def width(levels: int) -> int:
