@@ -1,17 +1,14 @@
-"""The report's three cards: utility, privacy, provenance; and how numbers are written everywhere in it."""
+"""The report's three cards: utility, privacy, provenance."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from silosynth.common.evaluate.drawing import chance, scale
+from silosynth.common.evaluate.figures import epsilon, number, span
 from silosynth.common.evaluate.page import element, text
-from silosynth.common.evaluate.scores import Score, Scores
+from silosynth.common.evaluate.scores import Scores
 from silosynth.common.evaluate.words import MEANINGS, best_guess, no_privacy
 from silosynth.common.study import Study
-
-ABSENT = "—"
-"""What stands where there is no number."""
 
 _SHORT = 28
 """Characters of a fact that still fits a card."""
@@ -37,7 +34,7 @@ def _utility_card(scores: Scores) -> str:
         if kept
         else "likeness of strongly associated pairs of columns (1 is best)"
     )
-    between = "" if head.interval is None else f"95 % interval {span(head, percent=bool(kept))}"
+    between = "" if head.interval is None else f"95 % interval {span(head, in_percent=bool(kept))}"
     ends = (f"floor {number(head.floor)}", f"ceiling {number(head.ceiling)}")
     lines = [
         _line(
@@ -116,33 +113,6 @@ def _provenance(
     )
 
 
-def _frame(score: Score) -> str:
-    return f"floor {number(score.floor)} · ceiling {number(score.ceiling)}"
-
-
 def _line(label: str, value: str, beside: str) -> str:
     more = element("dd", text(beside), class_="wide") if beside else ""
     return element("div", element("dt", text(label)), element("dd", text(value)), more)
-
-
-def number(value: float | None) -> str:
-    """Three decimals, four where it is small."""
-    if value is None:
-        return ABSENT
-    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.4f}"  # noqa: PLR2004 - small distances
-
-
-def span(score: Score, *, percent: bool = False) -> str:
-    """The interval."""
-    if score.interval is None:
-        return ABSENT
-    low, high = score.interval
-    return f"{low:.0%} to {high:.0%}" if percent else f"{number(low)} to {number(high)}"
-
-
-def epsilon(value: float | str | None) -> str:
-    """Two decimals, rounded up: an epsilon is never shown smaller than it is."""
-    if value is None:
-        return ABSENT
-    known = float(value)
-    return f"{math.ceil(known * 100 - 1e-6) / 100:.2f}" if math.isfinite(known) else "∞"

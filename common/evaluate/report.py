@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from silosynth.common.evaluate.cards import ABSENT, cards, epsilon, number, span
+from silosynth.common.evaluate.cards import cards
+from silosynth.common.evaluate.citing import citation
 from silosynth.common.evaluate.drawing import MOST_IN_HEAT, heat, key, overlay, scale
+from silosynth.common.evaluate.figures import ABSENT, epsilon, number, span
+from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.page import document, element, table, text
 from silosynth.common.evaluate.scores import ColumnDetail, Score, Scores, way
 from silosynth.common.evaluate.words import GROUPS, MEANINGS, best_guess, limits, no_privacy
@@ -28,21 +31,15 @@ _SECTIONS = (
 )
 
 
-def render(
-    scores: Scores,
-    certificate: Mapping[str, Any],
-    study: Study | None = None,
-    *,
-    facts: Sequence[tuple[str, str]] = (),
-) -> str:
-    """The report as HTML.
+def render(metrics: Metrics, certificate: Mapping[str, Any], study: Study | None = None) -> str:
+    """The report as HTML. The same three inputs give the same bytes.
 
     Args:
-        scores: of `evaluate`; may be empty where nothing was scored.
-        certificate: the content of certificate.json.
+        metrics: of metrics.json.
+        certificate: of certificate.json; hashes of the files beside it are shown, but for the report's own.
         study: the study as resolved; adds its columns and plan.
-        facts: further lines of provenance, (label, text): seed, seconds, command, notes on the input.
     """
+    scores, facts = metrics.scores, _facts(metrics)
     name = study.name if study else str(certificate.get("name", "study"))
     parts = (
         cards(scores, certificate, study, facts),
@@ -52,11 +49,18 @@ def render(
         _pairs(scores),
         _privacy(certificate),
         _study(certificate, study, facts),
-        _cite(name, certificate, study),
+        _cite(certificate, study, metrics),
     )
     body = "".join(parts)
     page = (_header(name, scores, certificate, body), element("main", body), _footer(certificate))
     return document(f"{name}: synthetic data report", "".join(page))
+
+
+def _facts(metrics: Metrics) -> list[tuple[str, str]]:
+    """Lines of provenance."""
+    facts = [] if metrics.seed is None else [("Seed of splits, network and sampling", str(metrics.seed))]
+    facts += [("Seconds", f"{metrics.seconds['total']:.0f}")] if "total" in metrics.seconds else []
+    return facts + [("Note on the input", note) for note in metrics.input_notes]
 
 
 def _header(name: str, scores: Scores, certificate: Mapping[str, Any], body: str) -> str:
@@ -268,19 +272,8 @@ def _domain(codes: Sequence[str], low: float | None, high: float | None) -> str:
     return ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")  # noqa: PLR2004
 
 
-def _cite(name: str, certificate: Mapping[str, Any], study: Study | None) -> str:
-    both = certificate.get("epsilon", {})
-    said = (
-        f"Synthetic data of the study “{name}” (SHA-256 {certificate.get('study', '')}), made with "
-        f"{certificate.get('code', 'silosynth')}"
-        f"{f', engine {study.engine}' if study else ''}, "
-        f"(ε = {epsilon(both.get('aggregate'))}, δ = {certificate.get('delta', '')})-differentially private per "
-        f"{certificate.get('unit', 'row')} against those who see only totals; ε = {epsilon(both.get('local'))} if all "
-        "others collude."
-    )
-    if no_privacy(certificate):
-        said = f"Not to be cited or shared: a simulation of the study “{name}” without privacy."
-    return element("section", _title("cite"), element("pre", text(said)))
+def _cite(certificate: Mapping[str, Any], study: Study | None, metrics: Metrics) -> str:
+    return element("section", _title("cite"), element("pre", text(citation(certificate, study, metrics.published))))
 
 
 def _footer(certificate: Mapping[str, Any]) -> str:

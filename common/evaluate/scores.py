@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from silosynth.common.evaluate.sections import Sections
+
 FORMAT = 1
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -117,6 +119,7 @@ class Scores:
     outcome: str | None = None
     columns: tuple[ColumnDetail, ...] = field(default=(), repr=False)
     pairs: tuple[PairDetail, ...] = field(default=(), repr=False)
+    sections: Sections = field(default_factory=Sections, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics.json; the caller adds `seconds` and `peak_memory_mb`."""
