@@ -28,6 +28,7 @@ from silosynth.common.evaluate.intervals import BOOTSTRAP, JACKKNIFE, WILSON, ja
 from silosynth.common.evaluate.models import inputs
 from silosynth.common.evaluate.outcome import Task, outcome_of
 from silosynth.common.evaluate.scores import Better, ColumnDetail, Matched, PairDetail, Score, Scores
+from silosynth.common.evaluate.sections import Curve, Sections
 from silosynth.common.evaluate.tables import Panel, Table, panel, read
 from silosynth.common.evaluate.utility import Contest, Limits, tstr
 from silosynth.common.progress import Progress, silent
@@ -78,6 +79,7 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     columns: tuple[ColumnDetail, ...] = ()
     pairs: tuple[PairDetail, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
 
 def evaluate(
@@ -139,7 +141,8 @@ def evaluate(
     words = _use(case, target, found)
     _detect(case, found)
     _copied(case, found)
-    return Scores(found.scores, found.rows, tuple(found.notes), target, words, found.columns, found.pairs)
+    shown = Sections(curves=found.curves)
+    return Scores(found.scores, found.rows, tuple(found.notes), target, words, found.columns, found.pairs, shown)
 
 
 def _likeness(case: _Case, pairs: Sequence[tuple[int, ...]], found: _Found) -> None:
@@ -255,6 +258,7 @@ def _use(case: _Case, target: str | None, found: _Found) -> str | None:
         found.scores |= verdict.scores
         found.rows |= verdict.rows
         found.notes += verdict.notes
+        found.curves = verdict.curves
     return outcome.words
 
 

@@ -16,8 +16,8 @@ def number(value: float | None) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share, in percent."""
-    return ABSENT if value is None else f"{100 * value:.{digits}f} %"
+    """A share, in percent; the space does not break."""
+    return ABSENT if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def between(interval: tuple[float, float] | None) -> str:
@@ -30,7 +30,7 @@ def span(score: Score, *, in_percent: bool = False) -> str:
     if score.interval is None or not in_percent:
         return between(score.interval)
     low, high = score.interval
-    return f"{100 * low:.0f} % to {100 * high:.0f} %"
+    return f"{percent(low, 0)} to {percent(high, 0)}"
 
 
 def epsilon(value: float | str | None) -> str:

@@ -2,20 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 
 from silosynth.common.arrays import Index, Real
+from silosynth.common.evaluate.details import roc_points
 from silosynth.common.evaluate.intervals import BOOTSTRAP, bootstrap_weights, curve, f1, percentiles
 from silosynth.common.evaluate.models import Boosting, Inputs, Model, Regression
 from silosynth.common.evaluate.outcome import Task
 from silosynth.common.evaluate.scores import Score
+from silosynth.common.evaluate.sections import Curve
 from silosynth.common.evaluate.tables import Table
 
 LEAST_CASES = 5
 """Held-out rows of a class, and outside it, below which no score of that class is given."""
 
 _METHOD = BOOTSTRAP.format(what="held-out units")
+_LEARNT_FROM: Final[Mapping[str, Literal["synthetic", "real", "floor"]]] = {
+    "value": "synthetic",
+    "ceiling": "real",
+    "floor": "floor",
+}
+_MODELS: Final = {"gb": "gradient boosting", "lr": "logistic regression"}
 _CHUNK = 50
 """Bootstrap draws at a time, to bound memory."""
 
@@ -38,6 +47,7 @@ class Verdict:
     scores: Mapping[str, Score]
     rows: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ def tstr(
     scores: dict[str, Score] = {}
     rows = {"tstr_test": len(have)}
     notes: list[str] = []
+    curves: list[Curve] = []
     models: tuple[tuple[str, Model, int], ...] = (
         ("gb", Boosting(of), limits.boosting),
         ("lr", Regression(of), limits.regression),
@@ -88,7 +99,11 @@ def tstr(
         rows[f"tstr_train_{name}"] = len(lessons["value"][1])
         measured = {}
         for side, (table, classes) in lessons.items():
-            measured[side] = _measure(model.probabilities(table, classes, test, seed), truth, scored, weights)
+            probabilities = model.probabilities(table, classes, test, seed)
+            measured[side] = _measure(probabilities, truth, scored, weights)
+            if len(scored) == 1 and scored[0] < probabilities.shape[1]:
+                points = roc_points(probabilities[:, scored[0]], truth == scored[0])
+                curves.append(Curve(_LEARNT_FROM[side], _MODELS[name], float(measured[side].auc[0]), points))
             tick("train on synthetic, test on real")
         for measure in ("auc", "ap", "f1"):
             scores[f"tstr_{measure}_{name}"] = _score(measured, measure)
@@ -100,7 +115,7 @@ def tstr(
                 scores["tstr_signal_kept"] = kept
     if len(scored) < task.outcome.classes and task.outcome.classes > len((0, 1)):
         notes.append(f"TSTR: {task.outcome.classes - len(scored)} classes are too rare in the hold-out to be scored")
-    return Verdict(scores, rows, tuple(notes))
+    return Verdict(scores, rows, tuple(notes), tuple(curves))
 
 
 def _scored_classes(truth: Index, classes: int) -> tuple[int, ...]:
