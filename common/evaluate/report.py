@@ -87,7 +87,9 @@ def render(metrics: Metrics, certificate: Mapping[str, Any], study: Study | None
 
 def _eyes(scope: Scope) -> str:
     """On paper it stands on every sheet."""
-    return element("div", text(FOR_ONE_SITE), class_="eyes", role="note") if scope is Scope.SITE else ""
+    if scope is not Scope.SITE:
+        return ""
+    return element("aside", text(FOR_ONE_SITE), class_="eyes", aria_label="Who may read this")
 
 
 def _header(name: str, metrics: Metrics, certificate: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ _COLOURS: Final = """
 _PAGE: Final = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 3.5rem; }
-body { margin: 0; background: var(--wash); color: var(--ink);
+body { margin: 0; overflow-wrap: break-word; background: var(--wash); color: var(--ink);
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
 main, header, footer, nav ul { max-width: 70rem; margin: 0 auto; padding: 0 1.5rem; }
 header { padding-top: 3rem; padding-bottom: 1.4rem; }
@@ -119,6 +119,7 @@ svg .on { fill: var(--on-mark); }
 _SMALL: Final = """
 @media (max-width: 64rem) { .cards { grid-template-columns: 1fr; } }
 @media screen and (max-width: 48rem) {
+  body { overflow-wrap: anywhere; }
   main, header, footer, nav ul { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.6rem; }
   h1 { font-size: 1.6rem; }

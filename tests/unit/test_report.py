@@ -204,7 +204,8 @@ def test_the_best_guess_is_that_of_a_gaussian_test() -> None:
 
 def test_an_unscored_study_and_a_strange_certificate_still_have_a_page() -> None:
     said = "".join(outline(report(Scores({}, {"synthetic": 10}), certificate())).text)
-    assert "not scored" in said
+    assert "Not scored" in said
+    assert "run without scores" in said
     outline(report(Scores({}, {}), {}))
 
 
