@@ -34,9 +34,14 @@ def present_column(column: Column, typed: Values) -> Values:
             return pd.Series(values if column.decimals is None else np.round(values, column.decimals))
 
 
+def whole_codes(column: Column) -> bool:
+    """Whether a coded column is published as whole numbers."""
+    return all(_INTEGER_CODE.fullmatch(code) for code in column.codes)
+
+
 def _codes(column: Column, typed: Values) -> Values:
     cells = typed.cat.codes.to_numpy(np.int64)  # -1 for missing, which picks the last entry below
-    if all(_INTEGER_CODE.fullmatch(code) for code in column.codes):
+    if whole_codes(column):
         numbers = pd.array([*(int(code) for code in column.codes), None, None], dtype="Int64")
         return pd.Series(numbers[cells])
     return pd.Series(pd.array([*column.labels, None], dtype="string")[cells])

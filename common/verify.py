@@ -33,7 +33,8 @@ from silosynth.common.verify_receipts import Check, check_charges, everybody, re
 
 STUDY: Final = "study.toml"
 REQUIRED: Final = ("generator.safetensors", STUDY, "synthetic.csv", "synthetic.parquet")
-ARTEFACTS: Final = (*REQUIRED, "metrics.json", "report.html")
+DESCRIPTIONS: Final = ("croissant.json", "metrics.json", "model_card.md", "report.html", "sdv_metadata.json")
+ARTEFACTS: Final = (*REQUIRED, *DESCRIPTIONS)
 """Files that a certificate covers, where they are published; the first four always are."""
 
 CERTIFICATE_BYTES: Final = 1 << 26

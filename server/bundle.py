@@ -13,6 +13,8 @@ from silosynth.common.verify import ARTEFACTS, CERTIFICATE_BYTES, STUDY, Bundle,
 from silosynth.common.verify_receipts import Check
 
 CERTIFICATE: Final = "certificate.json"
+REPORT: Final = "report.html"
+TABLES: Final = ("synthetic.csv", "synthetic.parquet")
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _STUDY_BYTES: Final = 1 << 24

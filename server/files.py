@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, whatever happens to this process or this host."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from silosynth.common.readable_json import laid_out
 
 
 def replace(path: Path, data: bytes, mode: int | None = None) -> None:
@@ -30,8 +31,8 @@ def write_secret(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file for people and programs: sorted by nothing, two spaces, no NaN."""
-    replace(path, (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    """A JSON file for people and programs: sorted by nothing, no NaN."""
+    replace(path, laid_out(content).encode())
 
 
 def write_text(path: Path, content: str) -> None:

@@ -5,17 +5,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
-from silosynth.common.evaluate import report
+from silosynth.common.croissant import File, croissant
+from silosynth.common.evaluate import metrics_file, report
+from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.scores import Scores
+from silosynth.common.evaluate.sections import Scope
 from silosynth.common.generator import save
+from silosynth.common.model_card import model_card
 from silosynth.common.progress import Progress
+from silosynth.common.sdv_metadata import sdv_metadata
 from silosynth.common.study import Study
-from silosynth.server.bundle import CERTIFICATE, hashes_of
+from silosynth.server.bundle import CERTIFICATE, REPORT, TABLES, hash_of, hashes_of
 from silosynth.server.certificate import Asked, Noise, certificate, completed
 from silosynth.server.coordinator import Learnt
 from silosynth.server.files import replace, write_json, write_text
@@ -48,29 +54,45 @@ def publish(
     out: Path, product: Product, seed: int, progress: Progress, judge: Judge | None = None, notes: tuple[str, ...] = ()
 ) -> Scores:
     """Write every file of the product, whole; certificate.json last. Without a judge, nothing is scored."""
-    study = product.study
-    paper = certificate(study, len(product.entries), product.noise, product.asked)
-    replace(out / "generator.safetensors", save(product.learnt.generator, study, paper))
+    claims = certificate(product.study, len(product.entries), product.noise, product.asked)
+    replace(out / "generator.safetensors", save(product.learnt.generator, product.study, claims))
     began = time.monotonic()
     synthetic = _write_table(out, product, seed, progress)
     sampled_at = time.monotonic()
     scores = Scores({}, {"synthetic": len(synthetic)}) if judge is None else judge(synthetic)
     ended = time.monotonic()
-    seconds = {
-        "total": round(product.seconds + ended - began, 3),
-        "train": round(product.seconds, 3),
-        "sample": round(sampled_at - began, 3),
-        "evaluate": round(ended - sampled_at, 3),
-    }
-    metrics = scores.to_json() | {
-        "seconds": seconds,
-        "train_cpu_seconds": None if product.cpu_seconds is None else round(product.cpu_seconds, 3),
-        "peak_memory_mb": peak_memory_mb(),
-    }
-    write_json(out / "metrics.json", metrics)
-    write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, notes)))
-    write_json(out / CERTIFICATE, completed(paper, hashes_of(out), product.learnt.receipts))
+    measured = Metrics(
+        scores,
+        Scope.RELEASE if judge is None else Scope.SIMULATION,
+        seed,
+        datetime.now(UTC).date().isoformat(),
+        notes,
+        {
+            "total": round(product.seconds + ended - began, 3),
+            "train": round(product.seconds, 3),
+            "sample": round(sampled_at - began, 3),
+            "evaluate": round(ended - sampled_at, 3),
+        },
+        None if product.cpu_seconds is None else round(product.cpu_seconds, 3),
+        peak_memory_mb(),
+    )
+    content = metrics_file.to_json(measured)
+    write_json(out / "metrics.json", content)
+    _describe(out, product, claims, metrics_file.read(content))
     return scores
+
+
+def _describe(out: Path, product: Product, claims: Mapping[str, Any], metrics: Metrics) -> None:
+    """Everything that is said of what was written: for people, for catalogues, for whoever checks it."""
+    study, receipts = product.study, product.learnt.receipts
+    tables = {name: File(hash_of(out / name), (out / name).stat().st_size) for name in TABLES}
+    write_json(out / "croissant.json", croissant(study, claims, metrics, tables))
+    write_json(out / "sdv_metadata.json", sdv_metadata(study.schema))
+    write_text(out / "model_card.md", model_card(study, claims, metrics))
+    (out / REPORT).unlink(missing_ok=True)  # of an earlier study
+    paper = completed(claims, hashes_of(out), receipts)
+    write_text(out / REPORT, report.render(metrics, paper, study))
+    write_json(out / CERTIFICATE, completed(claims, hashes_of(out), receipts))
 
 
 def rows_of(product: Product) -> int:
@@ -84,16 +106,10 @@ def peak_memory_mb() -> float:
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
-def _facts(seed: int, seconds: Mapping[str, float], notes: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Provenance for the report."""
-    facts = [("Seed of splits, network and sampling", str(seed)), ("Seconds", f"{seconds['total']:.0f}")]
-    return facts + [("Note on the input", note) for note in notes]
-
-
 def _write_table(out: Path, product: Product, seed: int, progress: Progress) -> pd.DataFrame:
     """Write synthetic.csv and synthetic.parquet; the first SCORED_ROWS rows, typed."""
     study, kept, count = product.study, [], 0
-    with TableFiles(study.schema, [out / "synthetic.csv", out / "synthetic.parquet"]) as files:
+    with TableFiles(study.schema, [out / name for name in TABLES]) as files:
         for block in sampled(product.learnt.generator, study.schema, rows_of(product), seed, progress):
             files.add(block)
             if count < SCORED_ROWS:

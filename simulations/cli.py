@@ -15,7 +15,15 @@ import click
 import typer
 
 from silosynth.common.errors import Declined, InvalidInput, NotPossible, SilosynthError, StudyRefused
-from silosynth.simulations import cli_audit, cli_compare, cli_coordinator, cli_site, cli_study, cli_verify
+from silosynth.simulations import (
+    cli_audit,
+    cli_compare,
+    cli_coordinator,
+    cli_report,
+    cli_site,
+    cli_study,
+    cli_verify,
+)
 from silosynth.simulations.cli_options import (
     AllowGaps,
     AsJson,
@@ -46,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(cli_compare.compare)
+app.command()(cli_report.report)
 app.command()(cli_verify.verify)
 app.command()(cli_audit.audit)
 app.add_typer(cli_study.app, name="study")

@@ -1,119 +1,148 @@
-"""The report's three cards: utility, privacy, provenance; and how numbers are written everywhere in it."""
+"""The report's three cards: utility, privacy, provenance; what a person reads who reads nothing else."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from silosynth.common.evaluate.drawing import chance, scale
+from silosynth.common.evaluate.figures import between, epsilon, number, percent, span
+from silosynth.common.evaluate.formal import Adversary, adversaries
+from silosynth.common.evaluate.marks import chance, scale
+from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.page import element, text
 from silosynth.common.evaluate.scores import Score, Scores
-from silosynth.common.evaluate.words import MEANINGS, best_guess, no_privacy
+from silosynth.common.evaluate.sections import Scope
+from silosynth.common.evaluate.words import ATTACKS, MEANINGS, no_privacy
 from silosynth.common.study import Study
 
-ABSENT = "—"
-"""What stands where there is no number."""
+_HEADLINES: Final = ("tstr_auc_gb", "pair_trends", "tvd2", "detection_auc")
+_UNSCORED: Final = {
+    Scope.RELEASE: "No real row was seen to score this table: ask each site for its own comparison (site report).",
+    Scope.SIMULATION: "This simulation was run without scores.",
+    Scope.SITE: "Nothing could be scored at this site.",
+}
 
-_SHORT = 28
-"""Characters of a fact that still fits a card."""
 
-
-def cards(scores: Scores, certificate: Mapping[str, Any], study: Study | None, facts: Sequence[tuple[str, str]]) -> str:
+def cards(metrics: Metrics, certificate: Mapping[str, Any], study: Study | None) -> str:
     """All three, side by side where there is room."""
     three = (
-        _utility_card(scores),
-        _privacy_card(scores, certificate),
-        _provenance(scores, certificate, study, facts),
+        _utility(metrics),
+        _privacy(metrics.scores, certificate),
+        _provenance(metrics, certificate, study),
     )
     return element("div", *three, class_="cards")
 
 
-def _utility_card(scores: Scores) -> str:
-    kept = scores.scores.get("tstr_signal_kept")
-    head = kept or scores.scores.get("pair_trends")
+def _card(title: str, big: str, *content: str) -> str:
+    return element("section", element("h2", title), element("p", text(big), class_="big"), *content, class_="card")
+
+
+def _utility(metrics: Metrics) -> str:
+    scores = metrics.scores.scores
+    kept = scores.get("tstr_signal_kept")
+    head = kept or scores.get("pair_trends")
     if head is None:
-        return element("section", "<h2>Utility</h2>", element("p", "Not scored.", class_="big"), class_="card")
+        return _card("Utility", "Not scored", element("p", text(_UNSCORED[metrics.scope])), _federated(metrics))
     what = (
         "of a real model's predictive signal is kept by a model that saw only synthetic rows"
         if kept
-        else "likeness of strongly associated pairs of columns (1 is best)"
+        else "likeness of strongly associated pairs of columns; 1 is best"
     )
-    between = "" if head.interval is None else f"95 % interval {span(head, percent=bool(kept))}"
     ends = (f"floor {number(head.floor)}", f"ceiling {number(head.ceiling)}")
-    lines = [
-        _line(
-            MEANINGS[name].title,
-            number(score.value),
-            f"floor {number(score.floor)} · ceiling {number(score.ceiling)}",
-        )
-        for name in ("tstr_auc_gb", "pair_trends", "tvd2", "detection_auc")
-        if (score := scores.scores.get(name)) and score is not head
-    ]
-    return element(
-        "section",
-        "<h2>Utility</h2>",
-        element("p", f"{head.value:.0%}" if kept else number(head.value), class_="big"),
-        element("p", text(what)),
+    lines = [_line(MEANINGS[name].title, number(one.value), _frame(one)) for name, one in _rest(scores, head)]
+    return _card(
+        "Utility",
+        percent(head.value, 0) if kept else number(head.value),
+        element("p", what),
         scale(head, "Signal kept" if kept else "Pair trends", ends),
-        element("p", text(between), class_="small soft"),
-        element("dl", *lines),
-        class_="card",
+        element("p", text(f"95 % interval {span(head, in_percent=bool(kept))}"), class_="small soft")
+        if head.interval
+        else "",
+        element("dl", *lines) if lines else "",
     )
 
 
-def _privacy_card(scores: Scores, certificate: Mapping[str, Any]) -> str:
+def _rest(scores: Mapping[str, Score], head: Score) -> list[tuple[str, Score]]:
+    return [(name, scores[name]) for name in _HEADLINES if name in scores and scores[name] is not head]
+
+
+def _federated(metrics: Metrics) -> str:
+    found = metrics.scores.sections.federated
+    if not found:
+        return ""
+    title = {name: one.title for name, one in MEANINGS.items()}
+    lines = [_line(title.get(one.name, one.name), number(one.value), between(one.interval)) for one in found.rows[:5]]
+    return element("dl", *lines)
+
+
+def _privacy(scores: Scores, certificate: Mapping[str, Any]) -> str:
     both = certificate.get("epsilon", {})
-    guess = best_guess(certificate, "aggregate") if no_privacy(certificate) is None else None
-    drawn = ""
-    if guess is not None:
-        said = f"The best possible attacker guesses whether one person took part with success {guess:.0%}"
-        drawn = chance(guess, said) + element("p", text(f"{said}"), class_="small soft")
+    outside, *_ = adversaries(certificate)
     plain = certificate.get("aggregation") == "plain-sum"
-    beside_local = (
-        "also the coordinator alone: sums were plain here" if plain else "the coordinator and all other sites"
-    )
+    who = "also the coordinator alone: sums were plain here" if plain else "the coordinator and all other sites"
     lines = [
-        _line("ε if all others collude", epsilon(both.get("local")), beside_local),
-        _line("δ", f"{certificate.get('delta', '')}", f"unit protected: {certificate.get('unit', 'row')}"),
+        _line("ε if all others collude", epsilon(both.get("local")), who),
+        _line("δ", f"{certificate.get('delta', '')}", f"unit protected: {unit_of(certificate)}"),
     ]
+    attacks = scores.sections.attacks
+    if attacks:
+        hits = [ATTACKS.get(one.name, one.name) for one in attacks.rows if one.found]
+        lines.append(_line("Attacks that found somebody", f"{len(hits)} of {len(attacks.rows)}", ", ".join(hits)))
     copied = scores.scores.get("copies")
     if copied:
-        beside = "no held-out rows to compare" if copied.ceiling is None else f"held-out rows: {copied.ceiling:.2%}"
-        lines.append(_line("Copies of training rows", f"{copied.value:.2%}", beside))
-    return element(
-        "section",
-        "<h2>Privacy</h2>",
-        element("p", f"ε = {epsilon(both.get('aggregate'))}", class_="big"),
-        element("p", "against everybody who sees only totals, the synthetic table and this generator"),
-        drawn,
+        beside = (
+            "no held-out rows to compare" if copied.ceiling is None else f"held-out rows: {percent(copied.ceiling, 2)}"
+        )
+        lines.append(_line("Copies of training rows", percent(copied.value, 2), beside))
+    return _card(
+        "Privacy",
+        "none" if no_privacy(certificate) else f"ε = {epsilon(both.get('aggregate'))}",
+        element("p", text(no_privacy(certificate) or _against(certificate))),
+        _guess(outside),
         element("dl", *lines),
-        class_="card",
     )
 
 
-def _provenance(
-    scores: Scores, certificate: Mapping[str, Any], study: Study | None, facts: Sequence[tuple[str, str]]
-) -> str:
-    assumed = certificate.get("assumptions", {})
-    digest = str(certificate.get("study", ""))
+def _against(certificate: Mapping[str, Any]) -> str:
+    if certificate.get("assumptions", {}).get("trust") == "local":
+        return "against everybody, the coordinator and all other sites included"
+    return "against everybody who sees only totals, this table and the generator"
+
+
+def _guess(adversary: Adversary) -> str:
+    if adversary.guess is None or adversary.advantage is None:
+        return ""
+    said = (
+        "The best possible attacker guesses whether one person took part with a success of "
+        f"{percent(adversary.guess, 0)}, where a coin has 50 %"
+    )
+    drawn = chance(adversary.advantage, said, ("a coin, 50 %", "certain, 100 %"))
+    return drawn + element("p", text(said), class_="small soft")
+
+
+def unit_of(certificate: Mapping[str, Any]) -> str:
+    """What is protected, in words."""
+    kind, _, column = str(certificate.get("unit", "row")).partition(": ")
+    return f"a {kind}, by column {column}, with all its rows" if column else f"a {kind}"
+
+
+def _provenance(metrics: Metrics, certificate: Mapping[str, Any], study: Study | None) -> str:
+    assumed, rows = certificate.get("assumptions", {}), metrics.scores.rows
+    trained = f"{rows['train']:,} rows learnt from, {rows['holdout']:,} held out" if "holdout" in rows else ""
+    trained = trained or "whose rows never left them"
     lines = [
-        _line("Study", digest[:12], "first digits of its SHA-256; the whole stands below"),
-        _line("Noise", "", str(certificate.get("noise", ""))),
-        _line("Sums", str(certificate.get("aggregation", "")), ""),
+        _line("Study", str(certificate.get("study", ""))[:12], "first digits of its SHA-256; the whole stands below"),
+        _line("Sums", str(certificate.get("aggregation", "")), str(certificate.get("noise", ""))),
         _line("Sites at most corrupt", str(assumed.get("colluders", "")), ""),
+        _line("Signed receipts", _signed(certificate), ""),
     ]
     lines += [_line("Engine", study.engine, "")] if study else []
     lines += [_line("Software", str(certificate["code"]), "")] if "code" in certificate else []
-    lines += [_line(label, value, "") for label, value in facts if len(value) <= _SHORT]
-    rows = scores.rows
-    trained = f"{rows['train']:,} rows learnt from, {rows['holdout']:,} held out" if "holdout" in rows else ""
-    return element(
-        "section",
-        "<h2>Provenance</h2>",
-        element("p", f"{assumed.get('sites', '')} sites", class_="big"),
-        element("p", text(trained)),
-        element("dl", *lines),
-        class_="card",
-    )
+    lines += [_line("Published", metrics.published, "")] if metrics.published else []
+    return _card("Provenance", f"{assumed.get('sites', '')} sites", element("p", text(trained)), element("dl", *lines))
+
+
+def _signed(certificate: Mapping[str, Any]) -> str:
+    receipts = certificate.get("receipts", {})
+    return f"{sum(bool(one.get('signature')) for one in receipts.values())} of {len(receipts)}" if receipts else "none"
 
 
 def _frame(score: Score) -> str:
@@ -123,26 +152,3 @@ def _frame(score: Score) -> str:
 def _line(label: str, value: str, beside: str) -> str:
     more = element("dd", text(beside), class_="wide") if beside else ""
     return element("div", element("dt", text(label)), element("dd", text(value)), more)
-
-
-def number(value: float | None) -> str:
-    """Three decimals, four where it is small."""
-    if value is None:
-        return ABSENT
-    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.4f}"  # noqa: PLR2004 - small distances
-
-
-def span(score: Score, *, percent: bool = False) -> str:
-    """The interval."""
-    if score.interval is None:
-        return ABSENT
-    low, high = score.interval
-    return f"{low:.0%} to {high:.0%}" if percent else f"{number(low)} to {number(high)}"
-
-
-def epsilon(value: float | str | None) -> str:
-    """Two decimals, rounded up: an epsilon is never shown smaller than it is."""
-    if value is None:
-        return ABSENT
-    known = float(value)
-    return f"{math.ceil(known * 100 - 1e-6) / 100:.2f}" if math.isfinite(known) else "∞"

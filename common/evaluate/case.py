@@ -9,6 +9,7 @@ from silosynth.common.arrays import Real
 from silosynth.common.evaluate.detection import Grouped
 from silosynth.common.evaluate.intervals import JACKKNIFE, jackknife, way_interval
 from silosynth.common.evaluate.scores import Better, ColumnDetail, GroupDetail, Matched, PairDetail, Score
+from silosynth.common.evaluate.sections import Curve
 from silosynth.common.evaluate.tables import LEFT_OUT, Panel, Table
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.schema import Schema
@@ -54,6 +55,7 @@ class Found:
     columns: tuple[ColumnDetail, ...] = ()
     pairs: tuple[PairDetail, ...] = ()
     groups: tuple[GroupDetail, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     def add(self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0) -> None:
         """The mean over columns, pairs or triples, (items, views), of every view; undefined items are left out."""

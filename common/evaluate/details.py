@@ -15,6 +15,7 @@ from silosynth.common.schema import Column, Kind, Schema
 
 MOST_BARS = 24
 MOST_CODES = 12
+MOST_POINTS = 51
 MOST_LOST = 12
 """Codes named in a column's list of losses, the most frequent first."""
 
@@ -53,6 +54,20 @@ def pair_details(pairs: Sequence[tuple[int, ...]], two: Real, views: Panel) -> t
         PairDetail(first, second, float(row[0]), float(low))
         for (first, second), row, low in zip(pairs, two, floor, strict=True)
     )
+
+
+def roc_points(scores: Real, cases: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """A ROC curve at MOST_POINTS false positive rates, from (0, 0) to (1, 1); `scores` and `cases` are (rows,).
+
+    Rows of one score are accused together. Needs a case and a non-case.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    hits, misses = (np.concatenate([[0], np.cumsum(side[order])[last]]) for side in (cases, ~cases))
+    at = np.linspace(0, 1, MOST_POINTS)
+    found = np.interp(at, misses / misses[-1], hits / hits[-1])
+    inner = [(float(x), float(y)) for x, y in zip(at[1:-1], found[1:-1], strict=True)]
+    return ((0.0, 0.0), *inner, (1.0, 1.0))
 
 
 def _bars_of_codes(train: NDArray[Any], made: NDArray[Any], labels: Sequence[str]) -> tuple[Bar, ...]:

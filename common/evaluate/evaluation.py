@@ -15,6 +15,7 @@ from silosynth.common.evaluate.groups import score_groups, score_sites
 from silosynth.common.evaluate.likeness import score_likeness, ticks
 from silosynth.common.evaluate.longitudinal import score_histories
 from silosynth.common.evaluate.scores import Scores
+from silosynth.common.evaluate.sections import Sections
 from silosynth.common.evaluate.tables import read
 from silosynth.common.progress import Progress, silent
 from silosynth.common.schema import Schema
@@ -94,7 +95,9 @@ def evaluate(
     score_histories(case, units_made[0] if units_made else None, found)
     whole.score_rows(case, found)
     progress("evaluate", steps, steps, "done")
-    return Scores(found.scores, found.rows, tuple(found.notes), target, words, found.columns, found.pairs, found.groups)
+    shown = Sections(curves=found.curves)
+    notes, details = tuple(found.notes), (found.columns, found.pairs, found.groups)
+    return Scores(found.scores, found.rows, notes, target, words, *details, shown)
 
 
 def _ticker(progress: Progress, steps: int) -> Callable[[str], None]:

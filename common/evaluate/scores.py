@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from silosynth.common.evaluate.sections import Sections
+
 FORMAT = 1
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -143,6 +145,7 @@ class Scores:
     columns: tuple[ColumnDetail, ...] = field(default=(), repr=False)
     pairs: tuple[PairDetail, ...] = field(default=(), repr=False)
     groups: tuple[GroupDetail, ...] = field(default=(), repr=False)
+    sections: Sections = field(default_factory=Sections, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics.json; the caller adds `seconds` and `peak_memory_mb`."""
@@ -159,7 +162,6 @@ class Scores:
                     "tvd": _rounded(column.tvd),
                     "tvd_ceiling": _rounded(column.tvd_ceiling),
                     "codes_lost": len(column.lost),
-                    "lost": [code for code, _ in column.lost],
                 }
                 for column in self.columns
             },

@@ -37,7 +37,7 @@ def score_use(case: Case, target: str | None, found: Found) -> tuple[str | None,
         found.scores |= verdict.scores
         found.rows |= verdict.rows
         found.notes += verdict.notes
-        answers = verdict.answers
+        answers, found.curves = verdict.answers, verdict.curves
     _regress(case, task, found)
     return outcome.words, answers
 

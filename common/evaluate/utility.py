@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
+from silosynth.common.evaluate.details import roc_points
 from silosynth.common.evaluate.intervals import (
     BOOTSTRAP,
     DRAWS,
@@ -24,6 +26,7 @@ from silosynth.common.evaluate.intervals import (
 from silosynth.common.evaluate.models import Boosting, Inputs, Model, Regression
 from silosynth.common.evaluate.outcome import Task
 from silosynth.common.evaluate.scores import Better, Score
+from silosynth.common.evaluate.sections import Curve
 from silosynth.common.evaluate.tables import Table, groups_of
 
 LEAST_CASES = 5
@@ -36,6 +39,12 @@ _LEAST_PART = 20
 _REFITTED = f"held-out units, with the spread of models learnt from each {REFITS}th of the rows (more than that of all)"
 _METHOD = BOOTSTRAP.format(what=_REFITTED)
 _METHOD_GROUPED = GROUPED.format(what=_REFITTED)
+_LEARNT_FROM: Final[Mapping[str, Literal["synthetic", "real", "floor"]]] = {
+    "value": "synthetic",
+    "ceiling": "real",
+    "floor": "floor",
+}
+_MODELS: Final = {"gb": "gradient boosting", "lr": "logistic regression"}
 _CHUNK = 50
 """Bootstrap draws at a time, to bound memory."""
 
@@ -59,6 +68,7 @@ class Verdict:
     rows: Mapping[str, int]
     notes: tuple[str, ...] = ()
     answers: "Answers | None" = None
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ def tstr(
     rows, notes = {"tstr_test": len(have)}, []
     said: dict[str, Real] = {}
     luck: dict[str, float] = {}
+    curves: list[Curve] = []
     models: tuple[tuple[str, Model, int], ...] = (
         ("lr", Regression(of), limits.regression),
         ("gb", Boosting(of), limits.boosting),
@@ -123,6 +134,9 @@ def tstr(
             said[side] = taught(*lesson)
             alone = [_measure(taught(*part), truth, scored, weights[:1]) for part in _parts(lesson, rng)]
             measured[side] = _spread(_measure(said[side], truth, scored, weights), alone, rng)
+            if len(scored) == 1:
+                points = roc_points(said[side][:, scored[0]], truth == scored[0])
+                curves.append(Curve(_LEARNT_FROM[side], _MODELS[name], float(measured[side]["auc"].draws[0]), points))
             tick("train on synthetic, test on real")
         scores |= {f"tstr_{measure}_{name}": _score(measured, measure) for measure in _MEASURES}
         luck = {side: one["auc"].luck for side, one in measured.items()}
@@ -135,7 +149,9 @@ def tstr(
     if len(scored) < task.outcome.classes and task.outcome.classes > len((0, 1)):
         notes.append(f"TSTR: {task.outcome.classes - len(scored)} classes are too rare in the hold-out to be scored")
     each = {side: chances[:, list(scored)] for side, chances in said.items()}
-    return Verdict(scores, rows, tuple(notes), Answers(have, truth[:, None] == np.array(scored), each, luck))
+    return Verdict(
+        scores, rows, tuple(notes), Answers(have, truth[:, None] == np.array(scored), each, luck), tuple(curves)
+    )
 
 
 def _scored_classes(truth: Index, classes: int) -> tuple[int, ...]:

@@ -184,6 +184,19 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
 }
 
+ATTACKS: Mapping[str, str] = {
+    "copies": "Exact copies",
+    "dcr": "Distance to the closest record",
+    "nndr": "Nearest neighbour distance ratio",
+    "membership": "Membership inference",
+    "singling_out": "Singling out",
+    "singling_out_univariate": "Singling out, one attribute",
+    "singling_out_multivariate": "Singling out, several attributes",
+    "linkability": "Linkability",
+    "inference": "Attribute inference",
+}
+"""Attacks, by name: their names for people."""
+
 _FAR = 0.05
 _WELL = 80.0
 _SMALL_HOLDOUT = 1_000

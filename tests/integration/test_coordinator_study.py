@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow  # half a minute of processes that start
 FILES = {
     "study.toml", "journal.jsonl", "status.json", "launch.lock", "synthetic.csv", "synthetic.parquet",
     "generator.safetensors", "certificate.json", "metrics.json", "report.html",
+    "croissant.json", "sdv_metadata.json", "model_card.md",
 }  # fmt: skip
 
 

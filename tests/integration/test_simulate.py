@@ -31,6 +31,7 @@ from silosynth.simulations.local import How, run
 FILES = {
     "synthetic.csv", "synthetic.parquet", "generator.safetensors", "metrics.json", "report.html", "certificate.json",
     "study.toml", "journal.jsonl", "sites",
+    "croissant.json", "sdv_metadata.json", "model_card.md",
 }  # fmt: skip
 
 

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from silosynth.common.evaluate import Budget, Scores, evaluate, report
-from silosynth.common.evaluate.cards import epsilon
+from silosynth.common.evaluate import Budget, Scores, evaluate
+from silosynth.common.evaluate import report as module
+from silosynth.common.evaluate.figures import epsilon
+from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.scores import Bar, ColumnDetail, PairDetail, Score
+from silosynth.common.evaluate.sections import Scope
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.evaluate.words import best_guess, limits, no_privacy
 from silosynth.common.schema import Column, Kind, Schema
@@ -22,6 +25,10 @@ from silosynth.common.study import Member, Step, Study
 EVIL = "<script>alert(1)</script>\"'&{x}$y"
 
 VOID = {"meta"}
+
+
+def report(scores: Scores, certificate: Any, study: Study | None = None, notes: tuple[str, ...] = ()) -> str:
+    return module.render(Metrics(scores, Scope.SIMULATION, 1, "2026-01-02", notes), certificate, study)
 
 
 class Outline(HTMLParser):
@@ -113,7 +120,7 @@ def study_of(scores: Scores) -> Study:
 
 
 def test_every_word_from_outside_is_escaped(scored: Scores) -> None:
-    page = report.render(scored, certificate(name=EVIL, unit=EVIL, noise=EVIL), study_of(scored), facts=((EVIL, EVIL),))
+    page = report(scored, certificate(name=EVIL, unit=EVIL, noise=EVIL), study_of(scored), (EVIL,))
     parsed = outline(page)
     assert not any(tag == "script" for tag, _ in parsed.seen)
     assert EVIL in "".join(parsed.text)
@@ -121,7 +128,7 @@ def test_every_word_from_outside_is_escaped(scored: Scores) -> None:
 
 
 def test_nothing_is_fetched_and_the_page_forbids_it(scored: Scores) -> None:
-    page = report.render(scored, certificate())
+    page = report(scored, certificate())
     assert "http" not in page.replace("http-equiv", "")
     assert "url(" not in page
     assert "default-src 'none'" in page
@@ -130,7 +137,7 @@ def test_nothing_is_fetched_and_the_page_forbids_it(scored: Scores) -> None:
 
 
 def test_headings_drawings_and_links_are_accessible(scored: Scores) -> None:
-    parsed = outline(report.render(scored, certificate(), study_of(scored)))
+    parsed = outline(report(scored, certificate(), study_of(scored)))
     tags = [tag for tag, _ in parsed.seen]
     assert tags.count("h1") == 1
     levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
@@ -145,7 +152,7 @@ def test_headings_drawings_and_links_are_accessible(scored: Scores) -> None:
 
 
 def test_all_scores_stand_in_it_with_floor_and_ceiling(scored: Scores) -> None:
-    said = " ".join(outline(report.render(scored, certificate())).text)
+    said = " ".join(outline(report(scored, certificate())).text)
     for name in ("Signal kept", "Pair trends", "Two-way distance", "Detection AUC", "Exact copies", "Column shapes"):
         assert name in said
     for score in scored.scores.values():
@@ -167,7 +174,7 @@ def test_all_scores_stand_in_it_with_floor_and_ceiling(scored: Scores) -> None:
     ],
 )
 def test_a_study_without_privacy_is_stamped(scored: Scores, changes: dict[str, Any], why: str) -> None:
-    page = report.render(scored, certificate(**changes))
+    page = report(scored, certificate(**changes))
     said = "".join(outline(page).text)
     assert "NO PRIVACY" in said
     assert why in said
@@ -177,7 +184,7 @@ def test_a_study_without_privacy_is_stamped(scored: Scores, changes: dict[str, A
 
 
 def test_a_private_study_is_not_stamped_and_shows_both_epsilons(scored: Scores) -> None:
-    said = "".join(outline(report.render(scored, certificate())).text)
+    said = "".join(outline(report(scored, certificate())).text)
     assert no_privacy(certificate()) is None
     assert "NO PRIVACY" not in said
     assert "ε = 1.00" in said
@@ -196,16 +203,17 @@ def test_the_best_guess_is_that_of_a_gaussian_test() -> None:
 
 
 def test_an_unscored_study_and_a_strange_certificate_still_have_a_page() -> None:
-    said = "".join(outline(report.render(Scores({}, {"synthetic": 10}), certificate())).text)
-    assert "not scored" in said
-    outline(report.render(Scores({}, {}), {}))
+    said = "".join(outline(report(Scores({}, {"synthetic": 10}), certificate())).text)
+    assert "Not scored" in said
+    assert "run without scores" in said
+    outline(report(Scores({}, {}), {}))
 
 
 def test_a_wide_table_stays_small() -> None:
     bars = tuple(Bar(f"{at} to {at + 1}", 0.04, 0.04) for at in range(24))
     columns = tuple(ColumnDetail(f"column {at}", "number", 0.9, 0.1, 0.05, (0.0, 0.0), bars) for at in range(200))
     pairs = tuple(PairDetail(a, b, 0.1, 0.2) for a in range(200) for b in range(a))
-    page = report.render(Scores({}, {}, columns=columns, pairs=pairs), certificate())
+    page = report(Scores({}, {}, columns=columns, pairs=pairs), certificate())
     outline(page)
     assert len(page.encode()) < 3_000_000
 

@@ -1,0 +1,138 @@
+"""The report's parts on use: models, subgroups, rare codes, and what held-out units said under noise."""
+
+from typing import Final
+
+from silosynth.common.evaluate.figures import ABSENT, between, epsilon, number, percent
+from silosynth.common.evaluate.marks import Line, Mark, curves, scale, whiskers
+from silosynth.common.evaluate.page import element, folded, lead, section, table, text
+from silosynth.common.evaluate.scores import Score, Scores, way
+from silosynth.common.evaluate.sections import Curve, FederatedScore, RareCode, Subgroup
+from silosynth.common.evaluate.words import MEANINGS
+
+_MOST_ROWS: Final = 20
+_LEARNT_FROM: Final = {"synthetic": "synthetic rows", "real": "real rows (ceiling)", "floor": "shuffled rows (floor)"}
+
+
+def curve_plots(scores: Scores) -> str:
+    """ROC curves of models learnt from synthetic, real and shuffled rows, one plot a model."""
+    drawn = scores.sections.curves
+    if not drawn:
+        return ""
+    plots = [
+        _roc(model, [one for one in drawn if one.model == model]) for model in dict.fromkeys(c.model for c in drawn)
+    ]
+    asked = f" The question: {scores.outcome}." if scores.outcome else ""
+    intro = (
+        "Models learnt from synthetic rows, from real rows and from shuffled ones, tested on real rows that nobody was "
+        f"trained on: the nearer to the upper left corner, the better; the diagonal is a coin.{asked}"
+    )
+    return section("use", "Models trained on synthetic rows", lead(intro), element("div", *plots, class_="curves"))
+
+
+def _roc(model: str, drawn: list[Curve]) -> str:
+    ordered = sorted(drawn, key=lambda one: list(_LEARNT_FROM).index(one.learnt_from))
+    lines = [Line(f"{_LEARNT_FROM[one.learnt_from]}, AUC {number(one.auc)}", one.points) for one in ordered]
+    said = f"ROC curves, {model}: " + "; ".join(line.said for line in lines)
+    plot = curves(lines, "false positive rate", "true positive rate", said)
+    return element("figure", element("h3", text(model[:1].upper() + model[1:])), plot, class_="plot")
+
+
+def subgroup_table(scores: Scores) -> str:
+    """Subgroups: how many rows, and how useful the synthetic ones are for them."""
+    found = scores.sections.subgroups
+    if not found or not found.rows:
+        return ""
+    rows = [_subgroup(one) for one in found.rows]
+    head = ("Subgroup", "Training", "Synthetic", "Score", "95 % interval", "Floor to ceiling", "Of the way")
+    tables = [table(head, rows[:_MOST_ROWS], "Subgroups")]
+    if rows[_MOST_ROWS:]:
+        tables.append(
+            folded(f"{len(rows) - _MOST_ROWS} more subgroups", table(head, rows[_MOST_ROWS:], "More subgroups"))
+        )
+    intro = f"Shares of rows, and a score for each: {found.what}. A table that serves most may fail the few."
+    return section("subgroups", "Subgroups", lead(intro), *tables)
+
+
+def _subgroup(one: Subgroup) -> tuple[str, ...]:
+    name = f"{one.column} = {one.value}"
+    score = None
+    if one.score is not None:
+        score = Score(one.score, one.floor, one.ceiling, one.interval, "higher", "")
+    return (
+        text(name),
+        percent(one.train),
+        percent(one.synthetic),
+        number(one.score),
+        between(one.interval),
+        (scale(score, name) if score else "") or ABSENT,
+        (way(score) if score else None) or ABSENT,
+    )
+
+
+def rare_table(scores: Scores) -> str:
+    """Rare codes: kept, lost, or under the noise."""
+    rare = scores.sections.rare or _lost(scores)
+    if not rare:
+        return ""
+    rows = [_rare(one) for one in rare]
+    head = ("Code", "Training", "Synthetic", "95 % interval", "What can be said")
+    tables = [table(head, rows[:_MOST_ROWS], "Rare codes")]
+    if rows[_MOST_ROWS:]:
+        tables.append(folded(f"{len(rows) - _MOST_ROWS} more codes", table(head, rows[_MOST_ROWS:], "More rare codes")))
+    intro = (
+        "Noise hides single persons, and with them whatever only a few persons have. Do not count what is not there."
+    )
+    return section("rare", "Rare codes", lead(intro), *tables)
+
+
+def _lost(scores: Scores) -> tuple[RareCode, ...]:
+    """Codes of training rows that no synthetic row has, the most frequent first."""
+    found = [RareCode(one.name, code, share, 0.0) for one in scores.columns for code, share in one.lost]
+    return tuple(sorted(found, key=lambda one: -(one.train or 0)))
+
+
+def _rare(one: RareCode) -> tuple[str, ...]:
+    said = (
+        "under the noise: nobody can say"
+        if one.suppressed
+        else "lost: no synthetic row has it"
+        if one.synthetic == 0
+        else "kept"
+    )
+    return (
+        text(f"{one.column} = {one.code}"),
+        percent(one.train, 2),
+        percent(one.synthetic, 2),
+        ABSENT if one.interval is None else f"{percent(one.interval[0], 2)} to {percent(one.interval[1], 2)}",
+        said,
+    )
+
+
+def federated_table(scores: Scores) -> str:
+    """What held-out units of all sites said through the gate, with the intervals of the known noise."""
+    found = scores.sections.federated
+    if not found:
+        return ""
+    exact = any(one.exact is not None for one in found.rows)
+    head = ("Score", "Value", "95 % interval", "Drawn", *(("Exact", "Covered") if exact else ()))
+    rows = [_federated(one, exact=exact) for one in found.rows]
+    intro = (
+        f"Counted at the sites over units that nobody was trained on, with noise of ε = {epsilon(found.epsilon)} at "
+        f"δ = {found.delta:g}, which adds nothing to what training cost anybody. Intervals follow from the known noise."
+    )
+    if exact:
+        intro += " This is a simulation, so the exact value is known: it should lie inside 95 times of 100."
+    notes = element("ul", *(element("li", text(note)) for note in found.notes)) if found.notes else ""
+    return section("federated", "Measured across sites", lead(intro), table(head, rows, "Scores under noise"), notes)
+
+
+def _federated(one: FederatedScore, *, exact: bool) -> tuple[str, ...]:
+    meaning = MEANINGS.get(one.name)
+    title = meaning.title if meaning else one.name
+    top = max(1.0, one.interval[1])
+    drawn = whiskers([Mark(one.value, one.interval, filled=True)], top, f"{title}: {number(one.value)}")
+    cells = (text(title), number(one.value), between(one.interval), drawn)
+    if not exact:
+        return cells
+    inside = ABSENT if one.exact is None else "yes" if one.interval[0] <= one.exact <= one.interval[1] else "no"
+    return (*cells, number(one.exact), inside)
