@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from silosynth.common.accounting import epsilon
+from silosynth.common.formal import hiding
 from silosynth.common.privacy import Composed, Event, Repeated, View, mu_squared
 from silosynth.common.sampled import epsilon_of, is_sampled
 from silosynth.common.study import Step, Study, Trust
@@ -105,12 +106,13 @@ def claims(study: Study, releases: int, noise: Noise, asked: Sequence[Asked] = (
         "accounting": ACCOUNTING,
         "noise": str(noise),
     }
+    events = performed(study, releases, asked)
+    content["adversaries"] = [one.to_json() for one in hiding(study, events, private=noise is Noise.SYSTEM)]
     if study.masked:
         content["attempts"] = _attempts(asked)
         content["rounds"] = rounds(asked)
     if noise is Noise.SEEDED:
         content["epsilon_with_real_noise"] = _pair(computed)
-    events = performed(study, releases, asked)
     if is_sampled(events):
         content["assumptions"] |= {"sampling": SAMPLING}
         content["accountant"] = ACCOUNTANT

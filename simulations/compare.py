@@ -178,7 +178,7 @@ class Comparison:
 
     def _ran(self, cell: Cell, progress: Progress) -> str:
         """Run one study; why it failed, or nothing."""
-        how = How(self._folder(cell), cell.seed, resume=True, allow_gaps=self._source.allow_gaps)
+        how = How(self._folder(cell), cell.seed, resume=True, allow_gaps=self._source.allow_gaps, attack=False)
         try:
             run(_asked(self._study, cell), self._repetition.cohort(cell.trust, cell.seed, progress), how, progress)
         except SilosynthError as error:

@@ -26,13 +26,13 @@ from silosynth.server.app import server_app
 from silosynth.server.certificate import Noise
 from silosynth.server.coordinator import Learnt
 from silosynth.server.journal import Journal
-from silosynth.server.product import Product
+from silosynth.server.product import Product, publish
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
 from silosynth.simulations.folder import SITES, Folder, check_path
 from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, Resident, with_keys, write_units
-from silosynth.simulations.product import publish
+from silosynth.simulations.product import judge
 from silosynth.simulations.result import Result
 
 Runtime = Literal["memory", "flower"]
@@ -51,6 +51,8 @@ class How:
     allow_gaps: bool = False
     plain_sums: bool = False
     """Secure sums without their masks, as a measure of what masks cost: nobody can ask for it from outside."""
+    attack: bool = True
+    """Whether to attack the table where it is scored; a comparison of many studies does not."""
 
 
 def simulate(
@@ -114,7 +116,8 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
         learnt = _train(homes, sites, cohort, journal, how, progress)
     cpu_seconds = time.process_time() - cpu_began if fresh else None
     product = Product(study, learnt, journal.entries, journal.asked, noise, time.monotonic() - began, cpu_seconds)
-    scores = publish(how.out, product, cohort, how.seed, progress, evaluate=how.evaluate)
+    scored = judge(study, cohort, how.seed, progress, attack=how.attack) if how.evaluate else None
+    scores = publish(how.out, product, how.seed, progress, scored, cohort.notes)
     journal.close()
     lines = tuple(summary(scores)) if how.evaluate else ()
     return Result(how.out, study.schema, learnt.generator, cohort.notes, lines)

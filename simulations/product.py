@@ -1,7 +1,6 @@
-"""The end of a simulation: what a study publishes, and its scores against the rows that were held back."""
+"""Scores of what a simulation publishes, against the rows that were held back."""
 
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
@@ -9,18 +8,18 @@ from silosynth.common.evaluate import evaluate as score
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
-from silosynth.server import product as server
-from silosynth.server.product import Product
+from silosynth.server.product import Judge
 from silosynth.simulations.cohort import Cohort
 
 
-def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
-    """Write every file of the product, whole; certificate.json last."""
-    judge = partial(_score, product.study, cohort, seed, progress) if evaluate else None
-    return server.publish(out, product, seed, progress, judge, cohort.notes)
+def judge(study: Study, cohort: Cohort, seed: int, progress: Progress, *, attack: bool) -> Judge:
+    """What scores a synthetic table against the cohort's rows, and attacks it if asked to."""
+    return partial(_score, study, cohort, seed, progress, attack)
 
 
-def _score(study: Study, cohort: Cohort, seed: int, progress: Progress, synthetic: pd.DataFrame) -> Scores:
+def _score(
+    study: Study, cohort: Cohort, seed: int, progress: Progress, attack: bool, synthetic: pd.DataFrame
+) -> Scores:
     persons = None if study.unit is None else (list(cohort.train.ids), list(cohort.holdout.ids))
     sites = None if cohort.sites is None else (list(cohort.sites[0]), list(cohort.sites[1]))
     return score(
@@ -32,5 +31,6 @@ def _score(study: Study, cohort: Cohort, seed: int, progress: Progress, syntheti
         seed=seed,
         progress=progress,
         persons=persons,
+        attack=attack,
         sites=sites,
     )

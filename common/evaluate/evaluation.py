@@ -9,13 +9,14 @@ import pandas as pd
 
 from silosynth.common.errors import NotPossible
 from silosynth.common.evaluate import use, whole
+from silosynth.common.evaluate.attacks import attack_all
 from silosynth.common.evaluate.case import Budget, Case, Found
 from silosynth.common.evaluate.detection import Grouped
 from silosynth.common.evaluate.groups import score_groups, score_sites
 from silosynth.common.evaluate.likeness import score_likeness, ticks
 from silosynth.common.evaluate.longitudinal import score_histories
 from silosynth.common.evaluate.scores import Scores
-from silosynth.common.evaluate.sections import Sections
+from silosynth.common.evaluate.sections import Sections, attacks_of
 from silosynth.common.evaluate.tables import read
 from silosynth.common.progress import Progress, silent
 from silosynth.common.schema import Schema
@@ -39,6 +40,7 @@ def evaluate(
     budget: Budget | None = None,
     persons: Persons | None = None,
     sites: Sites | None = None,
+    attack: bool = False,
 ) -> Scores:
     """All scores of a synthetic table.
 
@@ -57,6 +59,7 @@ def evaluate(
         budget: how much to measure.
         persons: whose each row is, where a person has several: persons, not rows, are then independent.
         sites: where each row was recorded, to measure utility for each site.
+        attack: whether to attack the table, too, as one who has it and knows the people.
 
     Raises:
         ValueError: without training rows or without synthetic rows.
@@ -95,7 +98,8 @@ def evaluate(
     score_histories(case, units_made[0] if units_made else None, found)
     whole.score_rows(case, found)
     progress("evaluate", steps, steps, "done")
-    shown = Sections(curves=found.curves)
+    attacks = attack_all(case.train, case.holdout, made, rng, progress=progress) if attack else None
+    shown = Sections(curves=found.curves, attacks=None if attacks is None else attacks_of(attacks.to_json()))
     notes, details = tuple(found.notes), (found.columns, found.pairs, found.groups)
     return Scores(found.scores, found.rows, notes, target, words, *details, shown)
 
