@@ -14,12 +14,12 @@ from silosynth.common.evaluate.tables import APART, LEFT_OUT, Panel, Table
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.schema import Schema
 
-Kind: TypeAlias = Literal["smooth", "rate", "jumpy"]
+Behaviour: TypeAlias = Literal["smooth", "rate", "jumpy"]
 """What a jackknife does not know of a score. A rate of few events: Wilson's interval is held too. One that jumps with a
 table's largest value, or with whether a code occurs at all: the spread over fifths of the rows, more than that of all.
 """
 
-_FURTHER: Mapping[Kind, str] = {
+_FURTHER: Mapping[Behaviour, str] = {
     "smooth": "",
     "rate": "; held beside Wilson's interval",
     "jumpy": "; with the spread over fifths of the synthetic rows",
@@ -68,7 +68,7 @@ class Found:
     groups: tuple[GroupDetail, ...] = ()
 
     def add(
-        self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0, *, kind: Kind = "smooth"
+        self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0, *, behaves: Behaviour = "smooth"
     ) -> None:
         """The mean over columns, pairs or triples, (items, views), of every view; undefined items are left out."""
         defined = np.isfinite(items)
@@ -76,11 +76,11 @@ class Found:
         means = np.divide(
             np.where(defined, items, 0).sum(axis=0), many, out=np.full(many.shape, np.nan), where=many > 0
         )
-        if not self.add_views(name, means, views, better, most, kind=kind):
+        if not self.add_views(name, means, views, better, most, behaves=behaves):
             self.notes.append(f"{name}: undefined for every column, pair or triple (constant or missing throughout)")
 
     def add_views(
-        self, name: str, means: Real, views: Panel, better: Better, most: float = 1.0, *, kind: Kind = "smooth"
+        self, name: str, means: Real, views: Panel, better: Better, most: float = 1.0, *, behaves: Behaviour = "smooth"
     ) -> bool:
         """A score from its value in each view, (views,); False, and no score, where it is undefined."""
 
@@ -97,7 +97,7 @@ class Found:
             return draws
 
         luck = 0.0
-        if kind == "jumpy" and len(views.named[APART]) > 1:
+        if behaves == "jumpy" and len(views.named[APART]) > 1:
             luck = float(np.nan_to_num(np.std(means[views.named[APART]], ddof=1)))
         sides = of("matched_value"), of("matched_floor"), of("matched_ceiling")
         matched, between = None, None
@@ -107,11 +107,11 @@ class Found:
                 left = [left_out(f"matched_{side}") for side in ("value", "floor", "ceiling")]
                 between = way_interval((sides[0], sides[1], sides[2]), (left[0], left[1], left[2]), (luck, luck, luck))
         interval = jackknife(value, left_out("value"), most, luck)
-        if kind == "rate" and interval is not None:
+        if behaves == "rate" and interval is not None:
             rows = len(views.rows_of[views.named["value"][0]])
             low, high = wilson(value * rows, rows)
             interval = min(interval[0], low), max(interval[1], high)
-        method = JACKKNIFE + _FURTHER[kind]
+        method = JACKKNIFE + _FURTHER[behaves]
         self.scores[name] = Score(value, of("floor"), of("ceiling"), interval, better, method, matched, between)
         return True
 

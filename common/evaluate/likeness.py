@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.associations import correlation_differences, equivalence, pair_measures
-from silosynth.common.evaluate.case import Case, Found, Kind
+from silosynth.common.evaluate.case import Behaviour, Case, Found
 from silosynth.common.evaluate.columns import ColumnMeasures, measure
 from silosynth.common.evaluate.details import column_details, pair_details
 from silosynth.common.evaluate.fidelity import Counted, Sides, distances, marginal_cells, pair_trends, trend_tables
@@ -36,7 +36,7 @@ _RULES_NAMED = 3
 _BROKEN_OFTEN = 0.001
 """Rules broken by as many synthetic rows are named in a note."""
 
-_OF_COLUMNS: tuple[tuple[str, str, Better, Kind], ...] = (
+_OF_COLUMNS: tuple[tuple[str, str, Better, Behaviour], ...] = (
     ("column_shapes", "shape", "higher", "smooth"),
     ("mean_error", "mean_error", "lower", "smooth"),
     ("sd_error", "sd_error", "lower", "smooth"),
@@ -102,10 +102,10 @@ def _columns(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
     for at, column in enumerate(case.schema.columns):
         measured.append(measure(sides, at, column))
         found.tick("columns")
-    for name, what, better, kind in _OF_COLUMNS:
+    for name, what, better, behaves in _OF_COLUMNS:
         items = np.stack([getattr(one, what) for one in measured])
         if np.isfinite(items).any():
-            found.add(name, items, sides.panel, better, math.inf if name.endswith("_error") else 1.0, kind=kind)
+            found.add(name, items, sides.panel, better, math.inf if name.endswith("_error") else 1.0, behaves=behaves)
     one = distances(sides, cells, [(at,) for at in range(len(case.labels))])
     found.add("tvd1", one, sides.panel, "lower")
     _rare_codes(sides, found)
@@ -126,7 +126,7 @@ def _rare_codes(sides: Sides, found: Found) -> None:
     if sum(map(len, present)) >= LEAST_RARE_CODES:
         items = np.concatenate(present).astype(np.float64)
         found.rows["rare_codes"] = len(items)
-        found.add("rare_code_coverage", items, sides.panel, "higher", kind="jumpy")
+        found.add("rare_code_coverage", items, sides.panel, "higher", behaves="jumpy")
 
 
 def _collapsed(case: Case, sides: Sides, found: Found) -> None:
@@ -178,12 +178,12 @@ def _pairs(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
 
 def _rules(case: Case, sides: Sides, impossible: NDArray[np.bool_], found: Found) -> None:
     """Rows that break what holds in all training rows."""
-    found.add_views("structural_zeros", sides.panel.rates(impossible), sides.panel, "lower", kind="rate")
+    found.add_views("structural_zeros", sides.panel.rates(impossible), sides.panel, "lower", behaves="rate")
     rules = order_rules(case.schema, sides)
     found.rows["order_rules"] = len(rules.pairs)
     if not rules.pairs:
         return
-    found.add_views("order_violations", sides.panel.rates(any_broken(rules)), sides.panel, "lower", kind="rate")
+    found.add_views("order_violations", sides.panel.rates(any_broken(rules)), sides.panel, "lower", behaves="rate")
     rates = rules.broken[:, sides.panel.blocks[0]].mean(axis=1)
     for at in np.argsort(-rates, kind="stable")[:_RULES_NAMED]:
         if rates[at] >= _BROKEN_OFTEN:
@@ -205,8 +205,8 @@ def _trends(found: Found, similarity: Real, strong: NDArray[np.bool_], views: Pa
     if not counted.any():
         found.notes.append("pair_trends: no pair of columns is strongly associated, so all pairs are counted")
     found.rows["pairs_strong"] = int(counted.sum())
-    found.add("pair_trends", similarity[counted] if counted.any() else similarity, views, "higher", kind="jumpy")
-    found.add("pair_trends_all", similarity, views, "higher", kind="jumpy")
+    found.add("pair_trends", similarity[counted] if counted.any() else similarity, views, "higher", behaves="jumpy")
+    found.add("pair_trends_all", similarity, views, "higher", behaves="jumpy")
 
 
 def _weigh_persons(case: Case, cells: Counted, found: Found) -> None:
