@@ -2,17 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from silosynth.common.arrays import Real
 from silosynth.common.evaluate.detection import Grouped
-from silosynth.common.evaluate.intervals import JACKKNIFE, jackknife, way_interval
+from silosynth.common.evaluate.intervals import JACKKNIFE, jackknife, way_interval, wilson
 from silosynth.common.evaluate.scores import Better, ColumnDetail, GroupDetail, Matched, PairDetail, Score
 from silosynth.common.evaluate.sections import Curve
-from silosynth.common.evaluate.tables import LEFT_OUT, Panel, Table
+from silosynth.common.evaluate.tables import APART, LEFT_OUT, Panel, Table
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.schema import Schema
+
+Behaviour: TypeAlias = Literal["smooth", "rate", "jumpy"]
+"""What a jackknife does not know of a score. A rate of few events: Wilson's interval is held too. One that jumps with a
+table's largest value, or with whether a code occurs at all: the spread over fifths of the rows, more than that of all.
+"""
+
+_FURTHER: Mapping[Behaviour, str] = {
+    "smooth": "",
+    "rate": "; held beside Wilson's interval",
+    "jumpy": "; with the spread over fifths of the synthetic rows",
+}
 
 
 @dataclass(frozen=True)
@@ -57,17 +69,21 @@ class Found:
     groups: tuple[GroupDetail, ...] = ()
     curves: tuple[Curve, ...] = ()
 
-    def add(self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0) -> None:
+    def add(
+        self, name: str, items: Real, views: Panel, better: Better, most: float = 1.0, *, behaves: Behaviour = "smooth"
+    ) -> None:
         """The mean over columns, pairs or triples, (items, views), of every view; undefined items are left out."""
         defined = np.isfinite(items)
         many = defined.sum(axis=0)
         means = np.divide(
             np.where(defined, items, 0).sum(axis=0), many, out=np.full(many.shape, np.nan), where=many > 0
         )
-        if not self.add_views(name, means, views, better, most):
+        if not self.add_views(name, means, views, better, most, behaves=behaves):
             self.notes.append(f"{name}: undefined for every column, pair or triple (constant or missing throughout)")
 
-    def add_views(self, name: str, means: Real, views: Panel, better: Better, most: float = 1.0) -> bool:
+    def add_views(
+        self, name: str, means: Real, views: Panel, better: Better, most: float = 1.0, *, behaves: Behaviour = "smooth"
+    ) -> bool:
         """A score from its value in each view, (views,); False, and no score, where it is undefined."""
 
         def of(view: str) -> float | None:
@@ -82,15 +98,23 @@ class Found:
             draws: Real = means[views.named[LEFT_OUT + view]].mean(axis=0)
             return draws
 
+        luck = 0.0
+        if behaves == "jumpy" and len(views.named[APART]) > 1:
+            luck = float(np.nan_to_num(np.std(means[views.named[APART]], ddof=1)))
         sides = of("matched_value"), of("matched_floor"), of("matched_ceiling")
         matched, between = None, None
         if views.matched_rows is not None and sides[0] is not None and sides[1] is not None and sides[2] is not None:
             matched = Matched(views.matched_rows, sides[0], sides[1], sides[2])
             if sides[1] != sides[2]:
                 left = [left_out(f"matched_{side}") for side in ("value", "floor", "ceiling")]
-                between = way_interval((sides[0], sides[1], sides[2]), (left[0], left[1], left[2]))
-        interval = jackknife(value, left_out("value"), most)
-        self.scores[name] = Score(value, of("floor"), of("ceiling"), interval, better, JACKKNIFE, matched, between)
+                between = way_interval((sides[0], sides[1], sides[2]), (left[0], left[1], left[2]), (luck, luck, luck))
+        interval = jackknife(value, left_out("value"), most, luck)
+        if behaves == "rate" and interval is not None:
+            rows = len(views.rows_of[views.named["value"][0]])
+            low, high = wilson(value * rows, rows)
+            interval = min(interval[0], low), max(interval[1], high)
+        method = JACKKNIFE + _FURTHER[behaves]
+        self.scores[name] = Score(value, of("floor"), of("ceiling"), interval, better, method, matched, between)
         return True
 
     def add_samples(

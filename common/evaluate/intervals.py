@@ -81,7 +81,7 @@ def _quantile(freedom: int) -> float:
     return float(t.ppf((1 + _LEVEL) / 2, freedom))
 
 
-def wilson(hits: int, rows: int) -> tuple[float, float]:
+def wilson(hits: float, rows: int) -> tuple[float, float]:
     """Interval of a rate (Wilson 1927)."""
     rate, squared = hits / rows, _Z**2 / rows
     centre = (rate + squared / 2) / (1 + squared)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.associations import correlation_differences, equivalence, pair_measures
-from silosynth.common.evaluate.case import Case, Found
+from silosynth.common.evaluate.case import Behaviour, Case, Found
 from silosynth.common.evaluate.columns import ColumnMeasures, measure
 from silosynth.common.evaluate.details import column_details, pair_details
 from silosynth.common.evaluate.fidelity import Counted, Sides, distances, marginal_cells, pair_trends, trend_tables
@@ -28,25 +28,28 @@ RARE = 0.01
 LEAST_OF_RARE = 5
 """A rare code: of fewer than 1 % of training rows, but of five or more."""
 
+LEAST_RARE_CODES = 5
+"""Rare codes in all columns together below which their coverage is no score."""
+
 _PAIRS_OF_EQUIVALENCE = 300
 _RULES_NAMED = 3
 _BROKEN_OFTEN = 0.001
 """Rules broken by as many synthetic rows are named in a note."""
 
-_OF_COLUMNS: tuple[tuple[str, str, Better, float], ...] = (
-    ("column_shapes", "shape", "higher", 1.0),
-    ("mean_error", "mean_error", "lower", math.inf),
-    ("sd_error", "sd_error", "lower", math.inf),
-    ("quantile_error", "quantile_error", "lower", math.inf),
-    ("missing_value_similarity", "missing_similarity", "higher", 1.0),
-    ("boundary_adherence", "boundary_adherence", "higher", 1.0),
-    ("range_coverage", "range_coverage", "higher", 1.0),
-    ("category_adherence", "category_adherence", "higher", 1.0),
-    ("category_coverage", "category_coverage", "higher", 1.0),
-    ("validity", "validity", "higher", 1.0),
-    ("constants_kept", "constant_kept", "higher", 1.0),
+_OF_COLUMNS: tuple[tuple[str, str, Better, Behaviour], ...] = (
+    ("column_shapes", "shape", "higher", "smooth"),
+    ("mean_error", "mean_error", "lower", "smooth"),
+    ("sd_error", "sd_error", "lower", "smooth"),
+    ("quantile_error", "quantile_error", "lower", "smooth"),
+    ("missing_value_similarity", "missing_similarity", "higher", "smooth"),
+    ("boundary_adherence", "boundary_adherence", "higher", "rate"),
+    ("range_coverage", "range_coverage", "higher", "jumpy"),
+    ("category_adherence", "category_adherence", "higher", "rate"),
+    ("category_coverage", "category_coverage", "higher", "jumpy"),
+    ("validity", "validity", "higher", "rate"),
+    ("constants_kept", "constant_kept", "higher", "rate"),
 )
-"""Name of a score, what it is the mean of, which way is better, and the most it can be."""
+"""Name of a score, what it is the mean of, which way is better, and what its interval must know."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,10 @@ def _columns(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
     for at, column in enumerate(case.schema.columns):
         measured.append(measure(sides, at, column))
         found.tick("columns")
-    for name, what, better, most in _OF_COLUMNS:
+    for name, what, better, behaves in _OF_COLUMNS:
         items = np.stack([getattr(one, what) for one in measured])
         if np.isfinite(items).any():
-            found.add(name, items, sides.panel, better, most)
+            found.add(name, items, sides.panel, better, math.inf if name.endswith("_error") else 1.0, behaves=behaves)
     one = distances(sides, cells, [(at,) for at in range(len(case.labels))])
     found.add("tvd1", one, sides.panel, "lower")
     _rare_codes(sides, found)
@@ -120,10 +123,10 @@ def _rare_codes(sides: Sides, found: Found) -> None:
         seen = sides.panel.table.columns[at]
         counts = np.bincount((sides.panel.part * (many + 1) + seen + 1), minlength=sides.panel.parts * (many + 1))
         present.append((sides.panel.views @ counts.reshape(-1, many + 1)[:, rare + 1] > 0).T)
-    if present and sum(map(len, present)):
+    if sum(map(len, present)) >= LEAST_RARE_CODES:
         items = np.concatenate(present).astype(np.float64)
         found.rows["rare_codes"] = len(items)
-        found.add("rare_code_coverage", items, sides.panel, "higher")
+        found.add("rare_code_coverage", items, sides.panel, "higher", behaves="jumpy")
 
 
 def _collapsed(case: Case, sides: Sides, found: Found) -> None:
@@ -175,12 +178,12 @@ def _pairs(case: Case, sides: Sides, cells: Counted, found: Found) -> None:
 
 def _rules(case: Case, sides: Sides, impossible: NDArray[np.bool_], found: Found) -> None:
     """Rows that break what holds in all training rows."""
-    found.add_views("structural_zeros", sides.panel.rates(impossible), sides.panel, "lower")
+    found.add_views("structural_zeros", sides.panel.rates(impossible), sides.panel, "lower", behaves="rate")
     rules = order_rules(case.schema, sides)
     found.rows["order_rules"] = len(rules.pairs)
     if not rules.pairs:
         return
-    found.add_views("order_violations", sides.panel.rates(any_broken(rules)), sides.panel, "lower")
+    found.add_views("order_violations", sides.panel.rates(any_broken(rules)), sides.panel, "lower", behaves="rate")
     rates = rules.broken[:, sides.panel.blocks[0]].mean(axis=1)
     for at in np.argsort(-rates, kind="stable")[:_RULES_NAMED]:
         if rates[at] >= _BROKEN_OFTEN:
@@ -202,8 +205,8 @@ def _trends(found: Found, similarity: Real, strong: NDArray[np.bool_], views: Pa
     if not counted.any():
         found.notes.append("pair_trends: no pair of columns is strongly associated, so all pairs are counted")
     found.rows["pairs_strong"] = int(counted.sum())
-    found.add("pair_trends", similarity[counted] if counted.any() else similarity, views, "higher")
-    found.add("pair_trends_all", similarity, views, "higher")
+    found.add("pair_trends", similarity[counted] if counted.any() else similarity, views, "higher", behaves="jumpy")
+    found.add("pair_trends_all", similarity, views, "higher", behaves="jumpy")
 
 
 def _weigh_persons(case: Case, cells: Counted, found: Found) -> None:

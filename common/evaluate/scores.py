@@ -135,7 +135,10 @@ class GroupDetail:
 
 @dataclass(frozen=True)
 class Scores:
-    """A whole evaluation. A score that could not be computed is absent, and `notes` says why."""
+    """A whole evaluation. A score that could not be computed is absent, and `notes` says why.
+
+    No note is made of what a table plainly does not ask for: missing values, constants, rare codes, orders, visits.
+    """
 
     scores: Mapping[str, Score]
     rows: Mapping[str, int]

@@ -27,6 +27,11 @@ PARTS = 20
 _FEW_ROWS = 5_000
 """Samples smaller than this are drawn up to three times, apart from each other, and averaged."""
 
+APART = "apart"
+"""The views of each fifth of the synthetic rows alone; a measure that cuts a table's own range cuts each by itself."""
+
+_FIFTHS = 5
+
 LEFT_OUT = "left_out_"
 """Before the name of a number: the views of its delete-a-group jackknife."""
 
@@ -178,6 +183,8 @@ def panel(
     with their number. `units`: whose each row of the ceiling is; a unit's rows share a group of the jackknife.
     """
     stacked = [_Block("value", synthetic, groups_of(np.arange(synthetic.rows), rng)), _Block("floor", floor, None)]
+    fifths = np.array_split(rng.permutation(synthetic.rows), min(_FIFTHS, synthetic.rows))
+    stacked += [_Block(APART, synthetic.take(rows), None) for rows in fifths]
     matched = None
     if ceiling is not None:
         whose = np.arange(ceiling.rows) if units is None else units
