@@ -22,7 +22,7 @@ SHARES: Final = (1.0, 0.3, 0.1)
 """Of all canaries: how many are guessed about, the surest first. Each share has its part of what may go wrong."""
 
 _MOST_EPSILON = 50.0
-_STEPS = 60
+_STEPS = 40
 
 
 @dataclass(frozen=True)

@@ -230,8 +230,8 @@ def _scores(study: Study, crowd: _Crowd, heard: Sequence[_Heard], progress: Prog
         progress("audit", at, len(heard), one.step.kind)
         task, apart = codec.put_together(study, one.parts), Apart()
         half.answer(task, crowd.canaries, apart)
-        here = np.any([crowd.at(name) for name in one.sites], axis=0)
-        added, noise = apart.added * here[:, None], apart.noise(one.step, study, len(one.sites))
+        added, noise = apart.added, apart.noise(one.step, study, len(one.sites))
+        added[~np.any([crowd.at(name) for name in one.sites], axis=0)] = 0  # they never were in this sum
         rest = one.total - exact(half, task, {name: crowd.others[name] for name in one.sites}, study)
         alike += added @ added.T / noise
         seen += added @ (rest / apart.grid - added.sum(axis=0) / 2) / noise

@@ -83,6 +83,7 @@ def test_the_same_arguments_give_the_same_outcome_which_is_json(copied: list[Att
     assert said["attacks"]["membership"]["auc"]["floor"] == 0.5
     assert said["rows"]["attacked_persons"] == SMALL.persons
     assert said["worst"] in ATTACKS
+    assert said["attacks"]["copies"]["words"].endswith("in the control group: chance does not explain that.")
 
 
 def test_persons_with_many_rows_are_found_by_one_of_them() -> None:

@@ -38,7 +38,7 @@ class Attack:
     name: str
     says: str
     method: str
-    tried_on: str  # what `members` and `control` count: persons, rows, or predicates
+    tried_on: str  # what `members` and `control` count: persons or predicates
     members: Rate
     control: Rate
     lead: Lead
@@ -48,6 +48,13 @@ class Attack:
     def found(self) -> bool:
         """Whether members were found, at this attack's share of FALSE_ALARM."""
         return self.lead.p_value < FALSE_ALARM / TESTS
+
+    @property
+    def words(self) -> str:
+        """What came of it, in two sentences."""
+        verdict = "chance does not explain that" if self.found else "no more than chance explains"
+        rates = f"{self.members.value:.1%} among members, {self.control.value:.1%} in the control group"
+        return f"{self.says} {rates}: {verdict}."
 
     @property
     def reduction(self) -> Reduction | None:
@@ -75,6 +82,7 @@ class Attack:
             },
             "reduction_percent": None if self.reduction is None else _reduction(self.reduction),
             "says": self.says,
+            "words": self.words,
             "method": self.method,
         }
         if self.ranking is not None:
