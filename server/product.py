@@ -10,6 +10,7 @@ from typing import Final
 
 import pandas as pd
 
+from silosynth.common.engine import Diagnosed
 from silosynth.common.evaluate import report
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.generator import save
@@ -68,7 +69,7 @@ def publish(
         "peak_memory_mb": peak_memory_mb(),
     }
     write_json(out / "metrics.json", metrics)
-    write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, notes)))
+    write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(product, seed, seconds, notes)))
     write_json(out / "certificate.json", paper)
     return scores
 
@@ -84,9 +85,12 @@ def peak_memory_mb() -> float:
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
-def _facts(seed: int, seconds: Mapping[str, float], notes: tuple[str, ...]) -> list[tuple[str, str]]:
+def _facts(product: Product, seed: int, seconds: Mapping[str, float], notes: tuple[str, ...]) -> list[tuple[str, str]]:
     """Provenance for the report."""
     facts = [("Seed of splits, network and sampling", str(seed)), ("Seconds", f"{seconds['total']:.0f}")]
+    if isinstance(product.learnt.generator, Diagnosed):
+        misfit = product.learnt.generator.misfit
+        facts.append(("Chi-square per counted cell", f"{misfit:.2f} (about 1: the model misses nothing but noise)"))
     return facts + [("Note on the input", note) for note in notes]
 
 
