@@ -10,7 +10,10 @@ from marginals_made import marginals_study, run, wide
 
 from silosynth.client.engines.marginals import Marginals as SiteHalf
 from silosynth.common.engines import marginals as engine
+from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.marginals_learning import noise
 from silosynth.common.generator import load, save
+from silosynth.common.scale import HISTOGRAM_GRID
 from silosynth.common.schema import Schema
 from silosynth.common.study import Trust
 from silosynth.server.engines.marginals import Marginals
@@ -47,6 +50,18 @@ def test_a_total_of_the_wrong_size_is_an_error():
         half.units(half.start())
     with pytest.raises(NotImplementedError):
         half.absorb_each(half.start(), {}, {})
+
+
+@pytest.mark.parametrize("trust", list(Trust))
+def test_the_noise_it_reckons_with_is_the_noise_there_is(trust):
+    of = marginals_study(1.0, trust=trust)
+    maps = tuple(tuple(range(size)) for size in SCHEMA.sizes)
+    none = shards(np.zeros((0, 4), dtype=np.int32))
+    for tables in (((0, 3),), ((0, 1), (0, 3), (0, 1, 3))):
+        task = engine.CountTables("marginals", Coarsening(maps), tables)
+        found = total(of, SiteHalf(of), task, none) / HISTOGRAM_GRID
+        # false alarm below 1e-6: the deviation of some 800 numbers has itself one of 2.5 %
+        assert found.std() == pytest.approx(noise(of, "marginals", len(tables)), rel=0.13)
 
 
 def floor_of(codes):
