@@ -7,7 +7,7 @@ sensitivity and cannot send. Between them stand the gate (client/gate.py) and th
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,6 +209,16 @@ class Generator(Protocol):
 
     def sample(self, rows: int, rng: np.random.Generator) -> Codes:
         """Fine cells of synthetic rows, shape (rows, columns)."""
+        ...
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """A generator that knows how well it fits the noisy counts it was learnt from: free, and private like they are."""
+
+    @property
+    def misfit(self) -> float:
+        """Chi-square per counted cell: about 1 where nothing is missed but noise."""
         ...
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from silosynth.common.croissant import File, croissant
+from silosynth.common.engine import Diagnosed
 from silosynth.common.evaluate import metrics_file, report
 from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.scores import Scores
@@ -75,6 +76,7 @@ def publish(
         },
         None if product.cpu_seconds is None else round(product.cpu_seconds, 3),
         peak_memory_mb(),
+        _misfit(product),
     )
     content = metrics_file.to_json(measured)
     write_json(out / "metrics.json", content)
@@ -104,6 +106,11 @@ def peak_memory_mb() -> float:
     """Most memory this process ever held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def _misfit(product: Product) -> float | None:
+    generator = product.learnt.generator
+    return generator.misfit if isinstance(generator, Diagnosed) else None
 
 
 def _write_table(out: Path, product: Product, seed: int, progress: Progress) -> pd.DataFrame:

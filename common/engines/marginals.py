@@ -1,9 +1,9 @@
 """The marginals engine: its tasks, how they travel, its hyper-parameters and how it divides a budget.
 
-Nothing but histograms: the fine 1-ways; tables of all pairs of columns in a few coarse bins, and with a target those of
-all pairs with the target, by which the coordinator chooses; then twice the tables it has chosen, in nearly all their
-bins. The choice is post-processing of noisy totals, hence free; how many tables are chosen changes their noise, never
-the price. Everything else is fixed before the start.
+Nothing but histograms: the fine 1-ways; tables of all pairs of columns in a few coarse bins, and of the target with
+every two others, by which the coordinator chooses; then twice those tables that it has chosen, in nearly all bins. The
+choice is post-processing of noisy totals, hence free; how many tables are chosen changes their noise, never the price.
+Everything else is fixed before the start.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -13,15 +13,18 @@ from typing import Final, TypeAlias
 from silosynth.common.engine import Parts
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays
-from silosynth.common.engines.marginals_tables import Table, Tables, all_pairs, target_triples
+from silosynth.common.engines.marginals_tables import Table, Tables, all_pairs, with_target
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.study import Step, Study
 
-ONE_WAYS, PAIRS, TRIPLES, MARGINALS = "one-ways", "pairs", "triples", "marginals"
+ONE_WAYS, PAIRS, TARGET, MARGINALS = "one-ways", "pairs", "target", "marginals"
 
-WIDEST_WITH_TREE: Final = 50
-"""Columns beyond which a mixture of products takes the place of the graphical model, and triples are not counted."""
+WIDEST_WITH_TREE: Final = 128
+"""Columns beyond which a mixture of products takes the place of the graphical model, whose time grows faster."""
+
+WIDEST_WITH_TRIPLES: Final = 32
+"""Columns beyond which the target is counted with each other column, and up to which with every two of them."""
 
 _FEWEST_WITH_SCREEN = 3  # of two columns there is one pair, and nothing to choose
 
@@ -33,7 +36,7 @@ class CountOneWays:
 
 @dataclass(frozen=True)
 class CountTables:
-    """Count tables over bins: all pairs, all triples with the target, or chosen ones, as `kind` says."""
+    """Count tables over bins: all pairs, those with the target, or chosen ones, as `kind` says."""
 
     kind: str
     coarsening: Coarsening
@@ -57,6 +60,7 @@ class Settings:
     pair_bins: int = 6
     """About as many for a column where all pairs are counted."""
     triple_bins: int = 4
+    """About as many where triples with the target are."""
     rounds: int = 2
     """In which chosen tables are counted."""
     cells: int = 100_000
@@ -70,11 +74,11 @@ class Settings:
     share_one_ways: float = 0.2
     """Of the budget, in mu^2; what these shares leave pays for the chosen tables."""
     share_pairs: float = 0.08
-    share_triples: float = 0.05
+    share_target: float = 0.05
 
 
 _MOST = Settings(256, 64, 32, 10, 10_000_000, 10_000, 10_000, 1, 0.9, 0.9, 0.9)
-_MAY_BE_NONE = ("products", "share_triples")
+_MAY_BE_NONE = ("products", "share_target")
 
 
 def settings(study: Study) -> Settings:
@@ -89,8 +93,8 @@ def settings(study: Study) -> Settings:
             wanted = "number" if isinstance(most, float) else "whole number"
             raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
         settled = replace(settled, **{name: type(most)(value)})
-    if settled.share_one_ways + settled.share_pairs + settled.share_triples >= 1:
-        raise InvalidStudy("engine settings 'share_one_ways', 'share_pairs', 'share_triples' must be less than 1")
+    if settled.share_one_ways + settled.share_pairs + settled.share_target >= 1:
+        raise InvalidStudy("engine settings 'share_one_ways', 'share_pairs', 'share_target' must be less than 1")
     if min(settled.bins, settled.pair_bins, settled.triple_bins) == 1:
         raise InvalidStudy("engine settings 'bins', 'pair_bins' and 'triple_bins' must be at least 2")
     return settled
@@ -110,8 +114,8 @@ def split(study: Study) -> tuple[Share, ...]:
     shares = [Share(ONE_WAYS, 1, Fraction(settled.share_one_ways))]
     if columns >= _FEWEST_WITH_SCREEN:
         shares.append(Share(PAIRS, 1, Fraction(settled.share_pairs)))
-    if _FEWEST_WITH_SCREEN <= columns <= WIDEST_WITH_TREE and study.target is not None and settled.share_triples:
-        shares.append(Share(TRIPLES, 1, Fraction(settled.share_triples)))
+    if columns >= _FEWEST_WITH_SCREEN and study.target is not None and settled.share_target:
+        shares.append(Share(TARGET, 1, Fraction(settled.share_target)))
     left = 1 - sum((share.share for share in shares), Fraction(0))
     return (*shares, Share(MARGINALS, settled.rounds, left))
 
@@ -129,13 +133,18 @@ def has_products(study: Study) -> bool:
     return len(study.schema.columns) > WIDEST_WITH_TREE or bool(settings(study).products)
 
 
+def has_triples(study: Study) -> bool:
+    """Whether the target is counted with every two other columns, and not with each by itself."""
+    return len(study.schema.columns) <= WIDEST_WITH_TRIPLES
+
+
 def screened(study: Study, kind: str) -> tuple[Table, ...]:
     """The tables that are counted in order to choose. Raises MalformedFrame for a kind whose tables are chosen."""
     columns = len(study.schema.columns)
     if kind == PAIRS:
         return all_pairs(columns)
-    if kind == TRIPLES and study.target is not None:
-        return target_triples(columns, study.schema.index(study.target))
+    if kind == TARGET and study.target is not None:
+        return with_target(columns, study.schema.index(study.target), 2 if has_triples(study) else 1)
     raise MalformedFrame("tables that must be named")
 
 

@@ -99,10 +99,10 @@ def _capped(study: Study, prepared: Preparation, most: int) -> Preparation:
 
 def screens(study: Study, prepared: Preparation) -> dict[str, Screen]:
     """Which bins are merged for each kind of table."""
-    settled = engine.settings(study)
+    settled, triples = engine.settings(study), engine.has_triples(study)
     return {
         engine.PAIRS: screen(study.schema, prepared, settled.pair_bins),
-        engine.TRIPLES: screen(study.schema, prepared, settled.triple_bins),
+        engine.TARGET: screen(study.schema, prepared, settled.triple_bins if triples else settled.pair_bins),
         engine.MARGINALS: whole(prepared),
     }
 

@@ -5,6 +5,7 @@ any columns are sums of outer products, so that Adam fits the logits to measured
 2021; GEM, Liu et al. 2021, whose network it leaves out).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,7 @@ from silosynth.common.engines.marginals_tree import systematic
 from silosynth.common.engines.preparation import Preparation
 
 _RATE: Final = 0.05
-_WARM_UP: Final = 0.1  # of the iterations
+_WARM_UP: Final = 50  # iterations until the rate is at its height; then it falls to nothing by a cosine
 _SPREAD: Final = 0.5  # of the first logits around the columns' frequencies, a standard deviation
 _ENOUGH: Final = 1.0  # chi-square per cell: from there on only noise would be learnt
 _LEAST: Final = 1e-5
@@ -63,8 +64,9 @@ def fitted(start: Products, prepared: Preparation, counted: Sequence[Counted], i
     cells = sum(start.sizes) + sum(one.counts.size for one in counted)
     logits = torch.from_numpy(start.logits.copy()).requires_grad_()
     adam = torch.optim.Adam([logits], lr=_RATE)
-    rates = torch.optim.lr_scheduler.OneCycleLR(adam, _RATE, total_steps=iterations, pct_start=_WARM_UP)
-    for _ in range(iterations):
+    for done in range(iterations):
+        cosine = (1 + math.cos(math.pi * done / iterations)) / 2
+        adam.param_groups[0]["lr"] = _RATE * min(1.0, (done + 1) / _WARM_UP) * cosine
         columns = [torch.softmax(part, 1) for part in torch.split(logits, [*start.sizes], dim=1)]
         per_cell = torch.stack([chi(columns) for chi in chis]).sum() / cells
         if per_cell.detach() <= _ENOUGH:
@@ -72,7 +74,6 @@ def fitted(start: Products, prepared: Preparation, counted: Sequence[Counted], i
         adam.zero_grad()
         per_cell.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         adam.step()
-        rates.step()
     return Products(start.sizes, logits.detach().numpy())
 
 

@@ -49,14 +49,14 @@ class Tables:
         """Cells of rows of bins, shape (rows, tables); `bins` has shape (rows, columns)."""
         columns, strides = self._places
         cells = np.tile(self.offsets[:-1], (len(bins), 1))
-        for at in range(MOST_COLUMNS):
+        for at in range(columns.shape[1]):
             cells += bins[:, columns[:, at]] * strides[:, at]
         return cells
 
     @cached_property
     def _places(self) -> tuple[Index, Index]:
-        """Columns and strides of each table, both (tables, MOST_COLUMNS); what a table has too few of has stride 0."""
-        columns = np.zeros((len(self.tables), MOST_COLUMNS), dtype=np.int64)
+        """Columns and strides of each table, both (tables, most columns); what a table has too few of has stride 0."""
+        columns = np.zeros((len(self.tables), max(map(len, self.tables))), dtype=np.int64)
         strides = np.zeros_like(columns)
         for row, (table, shape) in enumerate(zip(self.tables, self.shapes, strict=True)):
             columns[row, : len(table)] = table
@@ -85,14 +85,10 @@ def all_pairs(columns: int) -> tuple[Table, ...]:
     return tuple(combinations(range(columns), 2))
 
 
-def target_triples(columns: int, target: int) -> tuple[Table, ...]:
-    """Every two columns with the target."""
-    others = [column for column in range(columns) if column != target]
-    return tuple(_rising(first, second, target) for first, second in combinations(others, 2))
-
-
-def _rising(*columns: int) -> Table:
-    return tuple(sorted(columns))
+def with_target(columns: int, target: int, others: int) -> tuple[Table, ...]:
+    """The target with every `others` of the other columns: pairs or triples."""
+    rest = [column for column in range(columns) if column != target]
+    return tuple(tuple(sorted((*some, target))) for some in combinations(rest, others))
 
 
 @dataclass(frozen=True)

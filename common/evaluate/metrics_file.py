@@ -31,6 +31,8 @@ class Metrics:
     seconds: Mapping[str, float] = field(default_factory=dict)
     train_cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
+    misfit: float | None = None
+    """Chi-square per counted cell of a generator that knows it: about 1 where nothing is missed but noise."""
 
 
 def to_json(metrics: Metrics) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def to_json(metrics: Metrics) -> dict[str, Any]:
         out["columns"][column.name] |= _raw(column, {"name": 0, **out["columns"][column.name]})
     out["pairs"] = {"of": list(PairDetail.__dataclass_fields__), "rows": plain(scores.pairs)}
     out["sections"] = {name: value for name, value in plain(scores.sections).items() if value}
-    facts = ("seed", "published", "input_notes", "seconds", "train_cpu_seconds", "peak_memory_mb")
+    facts = ("seed", "published", "input_notes", "seconds", "train_cpu_seconds", "peak_memory_mb", "misfit")
     return out | {name: plain(getattr(metrics, name)) for name in facts}
 
 
@@ -85,6 +87,7 @@ def _facts(scores: Scores, content: Mapping[str, Any]) -> Metrics:
         restored(Mapping[str, float], content["seconds"], "seconds"),
         restored(float | None, content["train_cpu_seconds"], "train_cpu_seconds"),
         restored(float | None, content["peak_memory_mb"], "peak_memory_mb"),
+        restored(float | None, content["misfit"], "misfit"),
     )
 
 

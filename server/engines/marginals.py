@@ -34,9 +34,10 @@ from silosynth.common.study import Study
 FIRST, LOOKS, LAST = range(1, 4)
 """Streams of a study's seed: of the first model, and of the rows by which a model is compared with counts."""
 
-_FEWEST_ROWS, _MOST_ROWS, _ROWS_FOR_A_UNIT = 50_000, 400_000, 4  # of those
+_FEWEST_ROWS, _MOST_ROWS, _ROWS_FOR_A_UNIT = 4096, 400_000, 4  # of those
+_OF_NOISE = 0.25  # variance that comparing rows may add to counts, on average
 _NONE: Final = -1  # in place of a column of a table that has fewer
-_COUNTS: Final = ("one_ways", "pairs", "triples", "counts")
+_COUNTS: Final = ("one_ways", "pairs", "target", "counts")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class State:
     released: int
     one_ways: Vector = field(repr=False)
     pairs: Vector = field(repr=False)
-    triples: Vector = field(repr=False)
+    target: Vector = field(repr=False)
     counts: Vector = field(repr=False)
     asked: Index = field(repr=False)
     parameters: Real = field(repr=False)
@@ -111,7 +112,7 @@ class Marginals:
             case engine.CountTables(engine.PAIRS):
                 after = replace(after, pairs=total)
             case engine.CountTables():
-                after = replace(after, triples=total)
+                after = replace(after, target=total)
         more = after.released < self._study.releases
         return self._chosen(after) if more and self._study.step_of(after.released).kind == engine.MARGINALS else after
 
@@ -121,9 +122,9 @@ class Marginals:
 
     def finish(self, state: State) -> MarginalsGenerator:
         """See engine.CoordinatorHalf."""
-        prepared, model = state.ready, self._model(state)
-        rows, rng = self._rows(state), self._rng(LAST)
-        looks = [(one, counted(model, one.layout, rows, rng)) for one in self._counted(state)]
+        prepared, model, counts = state.ready, self._model(state), [*self._counted(state)]
+        rows, rng = self._rows(state, counts), self._rng(LAST)
+        looks = [(one, counted(model, one.layout, rows, rng)) for one in counts]
         return MarginalsGenerator(model, prepared.coarsening, prepared.within, misfit(looks, prepared.units, rows))
 
     def units(self, state: State) -> float:
@@ -136,8 +137,8 @@ class Marginals:
 
     def thaw(self, arrays: Mapping[str, NDArray[Any]]) -> State:
         """See engine.CoordinatorHalf."""
-        one_ways, pairs, triples, counts = (arrays[name] for name in _COUNTS)
-        state = State(int(arrays["released"]), one_ways, pairs, triples, counts, arrays["asked"], arrays["parameters"])
+        one_ways, pairs, target, counts = (arrays[name] for name in _COUNTS)
+        state = State(int(arrays["released"]), one_ways, pairs, target, counts, arrays["asked"], arrays["parameters"])
         prepared = prepared_from(self._study, state.one_ways) if state.one_ways.size else None
         return replace(state, prepared=prepared)
 
@@ -148,9 +149,12 @@ class Marginals:
         """Rounds of chosen tables in the first `released` releases."""
         return max(0, state.released - sum(step.repeats for step in self._study.plan if step.kind != engine.MARGINALS))
 
-    def _rows(self, state: State) -> int:
-        """Of a model, to be compared with counts."""
-        return round(min(max(_FEWEST_ROWS, _ROWS_FOR_A_UNIT * state.ready.units), _MOST_ROWS))
+    def _rows(self, state: State, counts: Sequence[Counted]) -> int:
+        """Of a model, to be compared with counts: more rows where there is less noise."""
+        units = state.ready.units
+        wanted = [len(one.tables) / one.counts.size * (units / one.deviation) ** 2 / _OF_NOISE for one in counts]
+        most = min(_ROWS_FOR_A_UNIT * units, _MOST_ROWS)
+        return round(max(_FEWEST_ROWS, min(max(wanted, default=0.0), most)))
 
     def _known(self, state: State) -> tuple[Table, ...]:
         """The chosen tables that were counted so far, each once."""
@@ -163,7 +167,7 @@ class Marginals:
     def _coarse(self, state: State) -> Iterator[Counted]:
         """The tables of the screen that were counted so far."""
         merges = screens(self._study, state.ready)
-        for kind, total in ((engine.PAIRS, state.pairs), (engine.TRIPLES, state.triples)):
+        for kind, total in ((engine.PAIRS, state.pairs), (engine.TARGET, state.target)):
             if total.size:
                 yield counted_from(self._study, kind, merges[kind], engine.screened(self._study, kind), total)
 
@@ -187,9 +191,10 @@ class Marginals:
     def _chosen(self, state: State) -> State:
         """With the next round's tables."""
         prepared, number, known = state.ready, self._rounds(state), self._known(state)
-        model, rows, rng = self._model(state), self._rows(state), self._rng(LOOKS, number)
+        model, screened, rng = self._model(state), [*self._coarse(state)], self._rng(LOOKS, number)
+        rows = self._rows(state, screened)
         off: dict[Table, float] = {}
-        for coarse in self._coarse(state):
+        for coarse in screened:
             found = errors(coarse, prepared.units, counted(model, coarse.layout, rows, rng), rows)
             off |= zip(coarse.tables, found.tolist(), strict=True)
 

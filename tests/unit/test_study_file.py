@@ -327,8 +327,8 @@ def test_a_roster_that_cannot_have_secure_sums_is_refused(roster, says):
 
 
 def test_an_engine_of_a_later_version_is_not_possible():
-    with pytest.raises(NotPossible, match="'marginals' is not in this version"):
-        read_study(TEXT.replace("rows = 20000", 'engine = "marginals"'), source="s.toml")
+    with pytest.raises(NotPossible, match="'copula' is not in this version"):
+        read_study(TEXT.replace("rows = 20000", 'engine = "copula"'), source="s.toml")
 
 
 @pytest.mark.parametrize("count", [0, 1, 201])
