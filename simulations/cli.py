@@ -15,7 +15,7 @@ import click
 import typer
 
 from silosynth.common.errors import Declined, InvalidInput, NotPossible, SilosynthError, StudyRefused
-from silosynth.simulations import cli_compare, cli_coordinator, cli_report, cli_site, cli_study, cli_verify
+from silosynth.simulations import cli_bundle, cli_compare, cli_coordinator, cli_report, cli_site, cli_study, cli_verify
 from silosynth.simulations.cli_options import (
     AllowGaps,
     AsJson,
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 app.command()(cli_compare.compare)
 app.command()(cli_report.report)
+app.command()(cli_bundle.bundle)
 app.command()(cli_verify.verify)
 app.add_typer(cli_study.app, name="study")
 app.add_typer(cli_site.app, name="site")
