@@ -68,8 +68,8 @@ ATTACKS: Mapping[str, str] = {
 """Attacks, by name: their names for people."""
 
 _NOT_COMPARED = (
-    "Nobody has compared this table with real rows yet: draw no conclusion from it before an institution that took part "
-    "has (silosynth site report), or before it was measured across sites."
+    "Nobody has compared this table with real rows yet: draw no conclusion from it before an institution that took "
+    "part has (silosynth site report), or before it was measured across sites."
 )
 _FAR = 0.05
 _WELL = 80.0
