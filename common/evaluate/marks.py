@@ -82,7 +82,7 @@ class Line:
 
 def curves(lines: Sequence[Line], across: str, up: str, label: str) -> str:
     """Curves in the unit square over its diagonal, told apart by their dashes; a legend with their words below."""
-    height = _SIDE + _ROOM + 8 + 18 * (len(lines) + 1)
+    height = _SIDE + _ROOM + 12 + 18 * len(lines)
     frame = f'<rect x="{_ROOM}" y="8" width="{_SIDE}" height="{_SIDE}" class="axis" stroke-width="1"/>'
     coin = f'<path d="M{_ROOM} {8 + _SIDE}L{_ROOM + _SIDE} 8" class="track" stroke-width="1.5"/>'
     ticks = "".join(
@@ -90,9 +90,8 @@ def curves(lines: Sequence[Line], across: str, up: str, label: str) -> str:
         + words(_ROOM - 5, 12 + (1 - share) * _SIDE, f"{share:g}", anchor="end", size=10, kind="soft")
         for share in (0, 0.5, 1)
     )
-    titles = words(_ROOM + _SIDE / 2, 38 + _SIDE, across, anchor="middle", size=11) + words(
-        _ROOM + 6, 22, up, size=11, kind="soft"
-    )
+    middle = words(-(8 + _SIDE / 2), 11, up, anchor="middle")
+    titles = words(_ROOM + _SIDE / 2, 38 + _SIDE, across, anchor="middle") + f'<g transform="rotate(-90)">{middle}</g>'
     drawn, legend = [], []
     for at, line in enumerate(lines):
         kind, dash = "line" if at == 0 else "ink", _DASHES[at % len(_DASHES)]
