@@ -10,7 +10,7 @@ from silosynth.common.evaluate.scores import Score
 _LEFT, _RIGHT = 24.0, 216.0  # of a scale in a drawing 240 wide
 _FARTHEST = 8.0  # percent beyond floor or ceiling that is still drawn
 _DASHES: Final = ("", "7 4", "2 3")  # curves differ by dash, not by colour
-_SIDE, _ROOM = 240.0, 34.0  # of a plot of curves: its square, and what stands left of and below it
+_SIDE, _ROOM = 240.0, 40.0  # of a plot of curves: its square, and what stands left of and below it
 
 
 def scale(score: Score, label: str, ends_said: tuple[str, str] = ("", "")) -> str:
