@@ -15,7 +15,6 @@ Rules:
 `python -m silosynth.client.agent HOME` runs it in the foreground; `silosynth site run` starts it again where it ends.
 """
 
-import hmac
 import logging
 import os
 import threading
@@ -35,7 +34,7 @@ from silosynth.client import approval
 from silosynth.client.events import Event, Tell, Told
 from silosynth.client.gate import Gate
 from silosynth.client.home import SiteHome, read_site, read_text
-from silosynth.client.keys import agent_key
+from silosynth.client.keys import agent_key, key_of_rows
 from silosynth.client.ledger import Ledger
 from silosynth.client.link import METHODS, SERVICE, options, target
 from silosynth.client.mechanism import SystemNoise
@@ -156,7 +155,7 @@ class Agent:
     def _rows(self, study: Study, source: Source) -> Units:
         """The rows that may be learnt from. Which are held out, or too many of a unit, only the agent's key tells."""
         table = open_source(source, study)
-        key = hmac.digest(self._key.private_bytes_raw(), f"silosynth/rows\n{study.digest}".encode(), "sha256")
+        key = key_of_rows(self._key, study.digest)
         learn = ~split_holdout(table.unit_ids, key, study.holdout)
         frame, ids = table.frame[learn].reset_index(drop=True), table.unit_ids[learn].reset_index(drop=True)
         return units_of(study.schema, frame, ids, key=key, most=study.max_rows_per_unit)

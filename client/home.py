@@ -9,6 +9,7 @@ relay/                  node.key, node.pub and the coordinator's ca.pem: the rel
 studies/                DIGEST.toml, and DIGEST.approval.json where the officer approved it
 run/agent.sock          between agent and relay
 log/                    of both, in JSON lines
+reports/                DIGEST/: released tables against the site's own rows, exact, for its eyes only
 """
 
 import os
@@ -137,6 +138,10 @@ class SiteHome:
     def socket(self) -> Path:
         """Between agent and relay."""
         return self.run / "agent.sock"
+
+    def report(self, digest: str) -> Path:
+        """The folder of a site's own report on a study, likewise."""
+        return self.path / "reports" / _checked(digest)
 
     @property
     def log(self) -> Path:

@@ -5,6 +5,7 @@ to each other: a roster with another key under this name was made by somebody el
 """
 
 import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -65,3 +66,8 @@ def _create(path: Path) -> None:
         pass
     finally:
         draft.unlink()
+
+
+def key_of_rows(agent: Ed25519PrivateKey, study: str) -> bytes:
+    """What decides which rows are held out in the study of that digest: secret, and the same as long as the key is."""
+    return hmac.digest(agent.private_bytes_raw(), f"silosynth/rows\n{study}".encode(), "sha256")

@@ -31,6 +31,7 @@ from silosynth.common.study import Study
 from silosynth.common.study_file import read_study
 from silosynth.common.verify_receipts import Check, check_charges, everybody, receipts_of
 
+CERTIFICATE: Final = "certificate.json"
 STUDY: Final = "study.toml"
 REQUIRED: Final = ("generator.safetensors", STUDY, "synthetic.csv", "synthetic.parquet")
 DESCRIPTIONS: Final = ("croissant.json", "metrics.json", "model_card.md", "report.html", "sdv_metadata.json")

@@ -25,6 +25,7 @@ from silosynth.common.study import Member, Study
 class Check(StrEnum):
     """What can fail, in the order in which it is checked."""
 
+    BUNDLE = "bundle"
     CERTIFICATE = "certificate"
     STUDY = "study"
     ARTEFACT = "artefact"

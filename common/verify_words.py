@@ -43,7 +43,7 @@ def proved(found: Verified) -> list[str]:
     sums = "sums" if study.trust is Trust.SECURE_SUM else "answers of each site"
     lines = [
         f"The study is the one in study.toml, word for word: {study.digest}.",
-        "Every file that is certified is the one in this folder, to the last byte.",
+        "Every file that is certified is the one published here, to the last byte.",
         f"What was asked, {study.releases} {sums} and every attempt at them, is the plan of that study.",
         "Both epsilons follow from those events: they were computed again here, and nothing else was believed.",
     ]

@@ -3,7 +3,6 @@
 A table is written block by block to CSV and Parquet; column types come from the schema alone, so that blocks agree.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from silosynth.common.errors import InvalidInput, MalformedFrame
 from silosynth.common.generator import LIMITS, Artefact, load, sample_blocks
 from silosynth.common.progress import Progress
 from silosynth.common.schema import Schema
+from silosynth.server.files import draft
 
 _DECODING: Final = 1  # stream of a seed
 
@@ -64,8 +64,8 @@ class TableFiles:
     def __enter__(self) -> Self:
         try:
             for path in self._paths:
-                draft = self._open.enter_context(_draft(path))
-                self._writers.append(self._open.enter_context(_WRITERS[path.suffix.lower()](draft)))
+                unfinished = self._open.enter_context(draft(path))
+                self._writers.append(self._open.enter_context(_WRITERS[path.suffix.lower()](unfinished)))
         except BaseException:
             self._open.close()
             raise
@@ -82,19 +82,6 @@ class TableFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.__exit__(kind, error, trace)
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A path to write to: it becomes `path` if all goes well and vanishes if not."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager

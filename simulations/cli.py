@@ -17,6 +17,7 @@ import typer
 from silosynth.common.errors import Declined, InvalidInput, NotPossible, SilosynthError, StudyRefused
 from silosynth.simulations import (
     cli_audit,
+    cli_bundle,
     cli_compare,
     cli_coordinator,
     cli_report,
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.command()(cli_compare.compare)
 app.command()(cli_report.report)
+app.command()(cli_bundle.bundle)
 app.command()(cli_verify.verify)
 app.command()(cli_audit.audit)
 app.add_typer(cli_study.app, name="study")

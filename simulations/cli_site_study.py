@@ -34,7 +34,7 @@ def check(study: StudyOf, home: Home = HERE, as_json: AsJson = False) -> None:
     from silosynth.common.errors import InvalidInput
 
     where = SiteHome(home)
-    asked, config = _study_at(where, study), read_site(where.config)
+    asked, config = study_at(where, study), read_site(where.config)
     table = open_source(config.source, asked)
     lines = as_lines(check_table(table, asked))
     used = int(np.minimum(table.unit_ids.value_counts(), asked.max_rows_per_unit).sum())
@@ -66,7 +66,7 @@ def approve(
     from silosynth.common.study_file import write_study
 
     where = SiteHome(home)
-    asked = _study_at(where, study)
+    asked = study_at(where, study)
     policy = read_text(where.policy, "put the site's policy back; `site init` writes one that allows nothing")
     facts, officer = _facts(where, asked, policy)
     found = appraise(asked, read_policy(policy, str(where.policy)), policy, books_at(where.ledger))
@@ -102,7 +102,7 @@ def rehearse(
         from silosynth.simulations.rehearse import rehearse as run
 
         where = SiteHome(home)
-        asked = _study_at(where, study)
+        asked = study_at(where, study)
         done = run(asked, site or read_site(where.config).name, shown)
     if as_json:
         print(outbox.as_json(done.left))
@@ -123,7 +123,7 @@ def rehearse(
     )
 
 
-def _study_at(home: "SiteHome", named: str) -> "Study":
+def study_at(home: "SiteHome", named: str) -> "Study":
     """The study in a file, or of studies/ by its digest. Raises InvalidInput."""
     from silosynth.client.home import read_text
     from silosynth.common.errors import InvalidInput

@@ -1,4 +1,4 @@
-"""`silosynth verify`: whether a certificate holds. It needs this package and the published folder, nothing else.
+"""`silosynth verify`: whether a certificate holds. It needs this package and what was published, nothing else.
 
 Exit codes: 0 everything holds; 1 something does not, and it says what; 2 there is no certificate to look at.
 """
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 DOES_NOT_HOLD = 1
 
-Published = Annotated[Path, typer.Argument(help="Folder that a study was published in, or the certificate.json in it.")]
+Published = Annotated[
+    Path, typer.Argument(help="Folder that a study was published in, its certificate.json, or its .zip.")
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Say in words what is proved by it, and what is not.")]
 Study = Annotated[
     str | None, typer.Option(help="Digest of the study, as a site that took part tells it: it binds the sites' keys.")

@@ -96,7 +96,7 @@ def _privacy(scores: Scores, certificate: Mapping[str, Any]) -> str:
         "Privacy",
         "none" if no_privacy(certificate) else f"ε = {epsilon(both.get('aggregate'))}",
         element("p", text(no_privacy(certificate) or _against(certificate))),
-        _guess(outside),
+        _guess(outside, certificate),
         element("dl", *lines),
     )
 
@@ -107,11 +107,12 @@ def _against(certificate: Mapping[str, Any]) -> str:
     return "against everybody who sees only totals, this table and the generator"
 
 
-def _guess(adversary: Adversary) -> str:
+def _guess(adversary: Adversary, certificate: Mapping[str, Any]) -> str:
     if adversary.guess is None or adversary.advantage is None:
         return ""
+    who = "person" if str(certificate.get("unit", "")).startswith("person") else "row"
     said = (
-        "The best possible attacker guesses whether one person took part with a success of "
+        f"The best possible attacker guesses whether one {who} took part with a success of "
         f"{percent(adversary.guess, 0)}, where a coin has 50 %"
     )
     drawn = chance(adversary.advantage, said, ("a coin, 50 %", "certain, 100 %"))

@@ -15,10 +15,11 @@ def citation(certificate: Mapping[str, Any], study: Study | None = None, publish
         return f"Not to be cited or shared: a simulation of the study “{name}” without privacy."
     both = certificate.get("epsilon", {})
     dated = f" {published}," if published else ""
+    unit = str(certificate.get("unit", "row")).partition(":")[0]
     engine = f", engine {study.engine}" if study else ""
     return (
         f"Synthetic data of the study “{name}” (SHA-256 {certificate.get('study', '')}),{dated} made with "
         f"{certificate.get('code', 'silosynth')}{engine}, (ε = {epsilon(both.get('aggregate'))}, δ = "
-        f"{certificate.get('delta', '')})-differentially private per {certificate.get('unit', 'row')} against those "
+        f"{certificate.get('delta', '')})-differentially private per {unit} against those "
         f"who see only totals; ε = {epsilon(both.get('local'))} if all others collude."
     )

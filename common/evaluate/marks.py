@@ -10,7 +10,7 @@ from silosynth.common.evaluate.scores import Score
 _LEFT, _RIGHT = 24.0, 216.0  # of a scale in a drawing 240 wide
 _FARTHEST = 8.0  # percent beyond floor or ceiling that is still drawn
 _DASHES: Final = ("", "7 4", "2 3")  # curves differ by dash, not by colour
-_SIDE, _ROOM = 240.0, 34.0  # of a plot of curves: its square, and what stands left of and below it
+_SIDE, _ROOM = 240.0, 40.0  # of a plot of curves: its square, and what stands left of and below it
 
 
 def scale(score: Score, label: str, ends_said: tuple[str, str] = ("", "")) -> str:
@@ -82,7 +82,7 @@ class Line:
 
 def curves(lines: Sequence[Line], across: str, up: str, label: str) -> str:
     """Curves in the unit square over its diagonal, told apart by their dashes; a legend with their words below."""
-    height = _SIDE + _ROOM + 8 + 18 * (len(lines) + 1)
+    height = _SIDE + _ROOM + 12 + 18 * len(lines)
     frame = f'<rect x="{_ROOM}" y="8" width="{_SIDE}" height="{_SIDE}" class="axis" stroke-width="1"/>'
     coin = f'<path d="M{_ROOM} {8 + _SIDE}L{_ROOM + _SIDE} 8" class="track" stroke-width="1.5"/>'
     ticks = "".join(
@@ -90,9 +90,8 @@ def curves(lines: Sequence[Line], across: str, up: str, label: str) -> str:
         + words(_ROOM - 5, 12 + (1 - share) * _SIDE, f"{share:g}", anchor="end", size=10, kind="soft")
         for share in (0, 0.5, 1)
     )
-    titles = words(_ROOM + _SIDE / 2, 38 + _SIDE, across, anchor="middle", size=11) + words(
-        _ROOM + 6, 22, up, size=11, kind="soft"
-    )
+    middle = words(-(8 + _SIDE / 2), 11, up, anchor="middle")
+    titles = words(_ROOM + _SIDE / 2, 38 + _SIDE, across, anchor="middle") + f'<g transform="rotate(-90)">{middle}</g>'
     drawn, legend = [], []
     for at, line in enumerate(lines):
         kind, dash = "line" if at == 0 else "ink", _DASHES[at % len(_DASHES)]

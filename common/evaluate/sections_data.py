@@ -84,7 +84,7 @@ def _column(one: ColumnDetail) -> str:
     gone = (
         f" · missing {percent(one.missing[0])} → {percent(one.missing[1])}" if max(one.missing) >= _SHOWN_SHARE else ""
     )
-    lost = f" · {len(one.lost)} codes lost" if one.lost else ""
+    lost = f" · {len(one.lost)} {'code' if len(one.lost) == 1 else 'codes'} lost" if one.lost else ""
     return element(
         "figure",
         element(

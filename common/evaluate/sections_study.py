@@ -37,6 +37,8 @@ def study_facts(certificate: Mapping[str, Any], study: Study | None, metrics: Me
     lines += [("Software", str(certificate.get("code", "silosynth")))]
     lines += [] if metrics.seed is None else [("Seed of splits, network and sampling", str(metrics.seed))]
     lines += [("Seconds", f"{metrics.seconds['total']:.0f}")] if "total" in metrics.seconds else []
+    fitted = "{:.2f} (about 1: the model misses nothing but noise)"
+    lines += [] if metrics.misfit is None else [("Chi-square per counted cell", fitted.format(metrics.misfit))]
     lines += [("Note on the input", note) for note in metrics.input_notes]
     return section("study", "The study", facts(lines), _schema(study) if study else "")
 

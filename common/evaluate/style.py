@@ -88,9 +88,13 @@ tbody th { font-weight: 600; }
 tbody th span, td .more { display: block; font-weight: 400; color: var(--soft); font-size: .82rem; max-width: 26rem; }
 td .more { white-space: nowrap; }
 td svg { display: block; width: 100%; min-width: 7rem; max-width: 12rem; height: auto; }
-table.scores th:nth-child(1) { width: 32%; }
+table.scores { table-layout: fixed; min-width: 50rem; }
+table.scores th:nth-child(1) { width: 31%; }
+table.scores th:nth-child(2), table.scores th:nth-child(4), table.scores th:nth-child(6) { width: 8%; }
+table.scores th:nth-child(3) { width: 15.5%; }
+table.scores th:nth-child(7) { width: 11%; }
 table.scores td:nth-child(4) { text-align: right; padding-right: 0; }
-table.scores td:nth-child(5) { width: 20%; padding-left: .8rem; padding-right: .4rem; }
+table.scores td:nth-child(5) { padding-left: .8rem; padding-right: .4rem; }
 table.scores td:nth-child(6) { padding-left: 0; }
 table.scores thead th:nth-child(5) { padding-left: .8rem; }
 table.scores thead th:nth-child(4) { text-align: right; padding-right: 0; }
@@ -134,6 +138,7 @@ _SMALL: Final = """
   td { display: flex; justify-content: space-between; gap: 1.5rem; text-align: right; overflow-wrap: anywhere; }
   td::before { content: attr(data-title); color: var(--soft); text-align: left; flex: none; max-width: 50%; }
   table.scores td:nth-child(n) { width: auto; padding: .15rem 0; white-space: normal; }
+  table.scores { min-width: 0; }
   table.scores th:nth-child(1) { width: auto; }
   td svg { width: 55%; }
   td:empty { display: none; }
@@ -164,6 +169,7 @@ _PRINT: Final = """
   th:first-child { padding-left: .7rem; }
   td:last-child { padding-right: .7rem; }
   td svg { min-width: 5rem; }
+  table.scores { min-width: 0; }
   .scroll { overflow: visible; border-radius: 0; }
   .eyes { position: static; color: #000; background: #fff; border: 2px solid #000; margin-bottom: .6rem; }
   footer { padding: 1rem 0 0; }

@@ -197,6 +197,10 @@ ATTACKS: Mapping[str, str] = {
 }
 """Attacks, by name: their names for people."""
 
+_NOT_COMPARED = (
+    "Nobody has compared this table with real rows yet: draw no conclusion from it before an institution that took "
+    "part has (silosynth site report), or before it was measured across sites."
+)
 _FAR = 0.05
 _WELL = 80.0
 _SMALL_HOLDOUT = 1_000
@@ -205,6 +209,8 @@ _NAMED = 6
 
 def limits(scores: Scores) -> list[str]:
     """What the synthetic table cannot support, most serious first."""
+    if not scores.scores:
+        return [_NOT_COMPARED]
     said = [*_of_use(scores), *_of_rows(scores), *_of_groups(scores.groups), *_of_columns(scores.columns)]
     held = scores.rows.get("holdout", 0)
     if scores.scores and held < _SMALL_HOLDOUT:

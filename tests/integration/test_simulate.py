@@ -22,7 +22,8 @@ from silosynth.common.progress import silent
 from silosynth.common.study import Trust
 from silosynth.common.study_file import read_study
 from silosynth.common.verify_words import headline
-from silosynth.server.bundle import verified
+from silosynth.server.bundle import bundle, verified
+from silosynth.server.redrawn import redrawn
 from silosynth.simulations import simulate
 from silosynth.simulations.cli import _run
 from silosynth.simulations.cohort import gather
@@ -56,6 +57,15 @@ def test_the_folder_holds_what_is_promised_and_nothing_half_written(finished):
     for site in (finished.path / "sites").iterdir():
         assert {"ledger.sqlite", "policy.toml", "agent.key"} <= {path.name for path in site.iterdir()}
     assert "<html" in (finished.path / "report.html").read_text()
+
+
+def test_the_report_can_be_drawn_again_to_the_last_byte_and_all_of_it_bundled(finished, tmp_path):
+    assert redrawn(finished.path).certified
+    bundle(finished.path, tmp_path / "study.zip")
+    assert verified(tmp_path / "study.zip") == verified(finished.path)
+    catalogue = json.loads((finished.path / "croissant.json").read_text())
+    hashes = {one["name"]: one["sha256"] for one in catalogue["distribution"]}
+    assert hashes == {name: finished.certificate["artefacts"][name] for name in ("synthetic.csv", "synthetic.parquet")}
 
 
 def test_csv_and_parquet_hold_the_same_rows(finished):

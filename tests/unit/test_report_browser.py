@@ -27,7 +27,6 @@ FLAGS = (
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 def browse(folder, page, *flags):
