@@ -75,7 +75,6 @@ def _federated(metrics: Metrics) -> str:
 
 def _privacy(scores: Scores, certificate: Mapping[str, Any]) -> str:
     both = certificate.get("epsilon", {})
-    outside, *_ = adversaries(certificate)
     plain = certificate.get("aggregation") == "plain-sum"
     who = "also the coordinator alone: sums were plain here" if plain else "the coordinator and all other sites"
     lines = [
@@ -96,7 +95,7 @@ def _privacy(scores: Scores, certificate: Mapping[str, Any]) -> str:
         "Privacy",
         "none" if no_privacy(certificate) else f"ε = {epsilon(both.get('aggregate'))}",
         element("p", text(no_privacy(certificate) or _against(certificate))),
-        _guess(outside, certificate),
+        *(_guess(one, certificate) for one in adversaries(certificate)[:1]),
         element("dl", *lines),
     )
 
@@ -108,7 +107,7 @@ def _against(certificate: Mapping[str, Any]) -> str:
 
 
 def _guess(adversary: Adversary, certificate: Mapping[str, Any]) -> str:
-    if adversary.guess is None or adversary.advantage is None:
+    if not adversary.promised:
         return ""
     who = "person" if str(certificate.get("unit", "")).startswith("person") else "row"
     said = (

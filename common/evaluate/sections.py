@@ -36,28 +36,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Subgroup:
-    """Rows that share one value: their share on both sides, and how useful synthetic rows are for them."""
-
-    column: str
-    value: str
-    train: float
-    synthetic: float
-    score: float | None = None
-    interval: Interval | None = None
-    floor: float | None = None
-    ceiling: float | None = None
-
-
-@dataclass(frozen=True)
-class Subgroups:
-    """All subgroups; `what` says in words what their score is."""
-
-    what: str
-    rows: tuple[Subgroup, ...]
-
-
-@dataclass(frozen=True)
 class RareCode:
     """A code that few rows have. `suppressed`: it lies under the noise, so nobody can say whether it was kept."""
 
@@ -150,7 +128,6 @@ class Sections:
     """Everything optional."""
 
     curves: tuple[Curve, ...] = field(default=(), repr=False)
-    subgroups: Subgroups | None = field(default=None, repr=False)
     rare: tuple[RareCode, ...] = field(default=(), repr=False)
     attacks: AttackTable | None = field(default=None, repr=False)
     federated: FederatedScores | None = field(default=None, repr=False)

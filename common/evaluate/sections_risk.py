@@ -1,21 +1,17 @@
 """The report's parts on risk: what attacks found, and what the certificate promises against any of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 from silosynth.common.evaluate.cards import unit_of
 from silosynth.common.evaluate.figures import ABSENT, epsilon, percent
-from silosynth.common.evaluate.formal import FALSE_POSITIVES, Adversary, adversaries
+from silosynth.common.evaluate.formal import Adversary, adversaries
 from silosynth.common.evaluate.marks import Line, Mark, chance, curves, whiskers
 from silosynth.common.evaluate.page import element, folded, lead, section, table, text
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.evaluate.sections import AttackRow, Audit, Reduction
 from silosynth.common.evaluate.words import ATTACKS
-
-_SHORT: Final = {"aggregate": "anybody who sees only totals", "local": "all others together"}
-"""The adversaries, in a word or two: the second is everybody where nobody is trusted."""
 
 
 def attack_table(scores: Scores) -> str:
@@ -88,8 +84,6 @@ def _title(name: str) -> str:
 def promise(certificate: Mapping[str, Any], audit: Audit | None) -> str:
     """The epsilon table by adversary, in words and drawn; the audit beside it; the events it follows from."""
     everybody = adversaries(certificate)
-    if len({one.against for one in everybody}) == 1:  # nobody is trusted: one and the same adversary
-        everybody = everybody[-1:]
     intro = (
         f"Epsilon is computed from the events below and nothing else; the unit is {unit_of(certificate)}. It bounds "
         "whatever anybody can try, now or later, whatever else they know."
@@ -99,7 +93,7 @@ def promise(certificate: Mapping[str, Any], audit: Audit | None) -> str:
         "What is promised, and against whom",
         lead(intro),
         _adversaries(everybody, certificate),
-        _words(everybody, certificate),
+        _words(everybody),
         _trade_off(everybody),
         _audited(audit),
         _events(certificate),
@@ -107,20 +101,21 @@ def promise(certificate: Mapping[str, Any], audit: Audit | None) -> str:
 
 
 def _adversaries(everybody: Sequence[Adversary], certificate: Mapping[str, Any]) -> str:
+    rates = sorted({rate for one in everybody for rate in one.found}, reverse=True)
     head = (
         "Holds against",
         "ε",
         "Best guess",
         "Advantage",
-        *(f"Found at {percent(rate)} false alarms" for rate in FALSE_POSITIVES),
+        *(f"Found at {percent(rate)} false alarms" for rate in rates),
     )
     rows = [
         (
-            text(_upper(_SHORT[one.view])) + element("span", text(_upper(one.against))),
+            text(_upper(one.against)),
             element("strong", epsilon(one.epsilon)),
-            percent(one.guess),
-            percent(one.advantage),
-            *(percent(one.found(rate), 2) for rate in FALSE_POSITIVES),
+            percent(one.guess) if one.promised else ABSENT,
+            percent(one.advantage) if one.promised else ABSENT,
+            *(percent(one.found[rate], 2) if one.promised else ABSENT for rate in rates),
         )
         for one in everybody
     ]
@@ -131,28 +126,18 @@ def _upper(said: str) -> str:
     return said[:1].upper() + said[1:]
 
 
-def _words(everybody: Sequence[Adversary], certificate: Mapping[str, Any]) -> str:
-    who = "people" if str(certificate.get("unit", "")).startswith("person") else "rows"
-    said = []
-    for one in everybody:
-        found = one.found(FALSE_POSITIVES[0])
-        if one.guess is None or found is None:
-            continue
-        said.append(
-            f"Against {_SHORT[one.view]}: asked whether one of the {who} took part, the best possible attacker is "
-            f"right {percent(one.guess, 0)} of the time, where a coin is right 50 %. If at most 10 of 1,000 {who} that "
-            f"took no part may be accused, at most {math.ceil(1000 * found)} of 1,000 that did can be found; without "
-            "the study, 10 would be."
-        )
-    if not said:
+def _words(everybody: Sequence[Adversary]) -> str:
+    if not any(one.promised for one in everybody):
         return element("p", element("strong", "Nothing is promised to anybody."))
+    said = [f"Against {one.against}: {' '.join(one.words)}" for one in everybody]
     return element("ul", *(element("li", text(line)) for line in said))
 
 
 def _trade_off(everybody: Sequence[Adversary]) -> str:
-    if any(one.mu is None for one in everybody):
+    drawn = {one.curve: one for one in everybody if one.curve}  # who can do as much has the same line
+    if not drawn:
         return ""
-    lines = [Line(f"{_SHORT[one.view]}, ε = {epsilon(one.epsilon)}", one.curve) for one in everybody]
+    lines = [Line(f"{one.against}, ε = {epsilon(one.epsilon)}", curve) for curve, one in drawn.items()]
     said = "The most true positives at each rate of false ones: " + "; ".join(line.said for line in lines)
     plot = curves(lines, "people accused wrongly", "people found, at most", said)
     title = element("h3", "No attack lies above these lines")

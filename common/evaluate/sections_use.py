@@ -3,10 +3,10 @@
 from typing import Final
 
 from silosynth.common.evaluate.figures import ABSENT, between, epsilon, number, percent
-from silosynth.common.evaluate.marks import Line, Mark, curves, scale, whiskers
+from silosynth.common.evaluate.marks import Line, Mark, curves, whiskers
 from silosynth.common.evaluate.page import element, folded, lead, section, table, text
-from silosynth.common.evaluate.scores import Score, Scores, way
-from silosynth.common.evaluate.sections import Curve, FederatedScore, RareCode, Subgroup
+from silosynth.common.evaluate.scores import GroupDetail, Scores
+from silosynth.common.evaluate.sections import Curve, FederatedScore, RareCode
 from silosynth.common.evaluate.words import MEANINGS
 
 _MOST_ROWS: Final = 20
@@ -38,35 +38,32 @@ def _roc(model: str, drawn: list[Curve]) -> str:
 
 
 def subgroup_table(scores: Scores) -> str:
-    """Subgroups: how many rows, and how useful the synthetic ones are for them."""
-    found = scores.sections.subgroups
-    if not found or not found.rows:
+    """Subgroups and sites: how alike their rows are, and how useful the synthetic ones are for them."""
+    if not scores.groups:
         return ""
-    rows = [_subgroup(one) for one in found.rows]
-    head = ("Subgroup", "Training", "Synthetic", "Score", "95 % interval", "Floor to ceiling", "Of the way")
-    tables = [table(head, rows[:_MOST_ROWS], "Subgroups")]
+    rows = [_group(one) for one in sorted(scores.groups, key=lambda one: (one.kind, -_lag(one)))]
+    head = ("Group", "Training rows", "2-way distance", "Hold-out's", "AUC, from synthetic rows", "From real rows")
+    tables = [table(head, rows[:_MOST_ROWS], "Subgroups and sites, worst first")]
     if rows[_MOST_ROWS:]:
-        tables.append(
-            folded(f"{len(rows) - _MOST_ROWS} more subgroups", table(head, rows[_MOST_ROWS:], "More subgroups"))
-        )
-    intro = f"Shares of rows, and a score for each: {found.what}. A table that serves most may fail the few."
+        tables.append(folded(f"{len(rows) - _MOST_ROWS} more groups", table(head, rows[_MOST_ROWS:], "More groups")))
+    intro = (
+        "Within each group of rows: how far pairs of columns are from the real ones, beside held-out rows, and what "
+        "the models above are worth for its people. A table that serves most may fail the few."
+    )
     return section("subgroups", "Subgroups", lead(intro), *tables)
 
 
-def _subgroup(one: Subgroup) -> tuple[str, ...]:
-    name = f"{one.column} = {one.value}"
-    score = None
-    if one.score is not None:
-        score = Score(one.score, one.floor, one.ceiling, one.interval, "higher", "")
-    return (
-        text(name),
-        percent(one.train),
-        percent(one.synthetic),
-        number(one.score),
-        between(one.interval),
-        (scale(score, name) if score else "") or ABSENT,
-        (way(score) if score else None) or ABSENT,
-    )
+def _lag(one: GroupDetail) -> float:
+    """How far a group is behind: in AUC where it is known, else in distance."""
+    if one.auc is not None and one.auc_real is not None:
+        return one.auc_real - one.auc
+    return (one.tvd2 or 0.0) - (one.tvd2_ceiling or 0.0) - 1
+
+
+def _group(one: GroupDetail) -> tuple[str, ...]:
+    name = f"site {one.name}" if one.kind == "site" else one.name
+    figures = (one.tvd2, one.tvd2_ceiling, one.auc, one.auc_real)
+    return (text(name), f"{one.rows:,}", *(number(figure) for figure in figures))
 
 
 def rare_table(scores: Scores) -> str:

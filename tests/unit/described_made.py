@@ -5,7 +5,7 @@ from fractions import Fraction
 from silosynth.common.certificate import Noise
 from silosynth.common.column import Column, Kind
 from silosynth.common.evaluate.metrics_file import Metrics
-from silosynth.common.evaluate.scores import Bar, ColumnDetail, Matched, PairDetail, Score, Scores
+from silosynth.common.evaluate.scores import Bar, ColumnDetail, GroupDetail, Matched, PairDetail, Score, Scores
 from silosynth.common.evaluate.sections import (
     AttackRow,
     AttackTable,
@@ -18,8 +18,6 @@ from silosynth.common.evaluate.sections import (
     Risk,
     Scope,
     Sections,
-    Subgroup,
-    Subgroups,
 )
 from silosynth.common.schema import Schema
 from silosynth.common.study import Budget, Member, Step, Study
@@ -58,13 +56,6 @@ def sections():
         Curve(side, "gradient boosting", auc, ((0.0, 0.0), (0.2, top), (1.0, 1.0)))
         for side, auc, top in (("synthetic", 0.81, 0.6), ("real", 0.88, 0.75), ("floor", 0.49, 0.2))
     )
-    groups = Subgroups(
-        "AUC of a model learnt from synthetic rows",
-        (
-            Subgroup("sex", "f", 0.52, 0.49, 0.78, (0.74, 0.82), 0.5, 0.86),
-            Subgroup("sex", EVIL, 0.01, 0.0),
-        ),
-    )
     rare = (
         RareCode("stage", "3", 0.004, 0.002, (0.0, 0.01)),
         RareCode("stage", EVIL, None, 0.0, (0.0, 0.003), suppressed=True),
@@ -91,7 +82,7 @@ def sections():
         (FederatedScore("tvd1", 0.031, (0.025, 0.037), 0.033), FederatedScore(EVIL, 0.8, (0.7, 0.9))),
         (EVIL,),
     )
-    return Sections(curves, groups, rare, attacks, federated, Audit(0.31, 1.0, 0.95, "aggregate", "500 canaries"))
+    return Sections(curves, rare, attacks, federated, Audit(0.31, 1.0, 0.95, "aggregate", "500 canaries"))
 
 
 def scores(**changes):
@@ -112,6 +103,11 @@ def scores(**changes):
             ColumnDetail(EVIL, "categorical", None, 0.2, None, (0.1, 0.1), bars, (("b", 0.01),)),
         ),
         "pairs": (PairDetail(0, 1, 0.1, 0.2),),
+        "groups": (
+            GroupDetail("subgroup", "sex = f", 520, 0.04, 0.03, 0.78, 0.86),
+            GroupDetail("subgroup", f"sex = {EVIL}", 60, None, None, None, None),
+            GroupDetail("site", "north", 400, 0.05, 0.03, 0.7, 0.9),
+        ),
         "sections": sections(),
     }
     return Scores(**(given | changes))

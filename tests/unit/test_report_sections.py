@@ -116,25 +116,26 @@ def test_who_may_read_it_stands_at_its_top(scope):
 
 def test_the_promise_is_the_gaussian_trade_off_and_never_said_smaller():
     stats = pytest.importorskip("scipy.stats")
-    outside, inside = adversaries(made.claims())
-    for one, shares in ((outside, 2), (inside, 1)):  # two honest sites share the noise
+    everybody = adversaries(made.claims())
+    assert len(everybody) == 3
+    for one, shares in zip(everybody, (2, 2, 1), strict=True):  # two honest sites share the noise
         assert one.mu == pytest.approx(math.sqrt(2 / shares * (1 / 400 + 50 * 4 / 73**2)))
         assert one.advantage == pytest.approx(2 * stats.norm.cdf(one.mu / 2) - 1)
-        assert one.found(0.01) == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.01) + one.mu))
+        assert one.found[0.01] == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.01) + one.mu))
         assert one.guess == pytest.approx((1 + one.advantage) / 2)
         assert all(low <= high for low, high in one.curve)
-    text = said(page())
-    assert f"at most {math.ceil(1000 * outside.found(0.01))} of 1,000 that did can be found" in text
+        assert all(line in said(page()) for line in one.words)
+    assert page().count("No attack lies above") == 1
 
 
 def test_nothing_is_promised_without_noise_and_one_line_where_nobody_is_trusted():
-    claims = made.claims() | {"noise": str(Noise.NONE), "epsilon": {"aggregate": "inf", "local": "inf"}}
-    text = said(page(claims=claims))
+    text = said(page(claims=made.claims(noise=Noise.NONE)))
     assert "Nothing is promised to anybody" in text
     assert "No attack lies above" not in text
-    local = said(page(study=made.study(trust=Trust.LOCAL)))
-    assert "Anybody who sees only totals" not in local
-    assert "All others together" in local
+    local = page(study=made.study(trust=Trust.LOCAL))
+    assert "The coordinator and all other sites together" in said(local)
+    whole = local[local.index("No attack lies above") :]
+    assert whole[: whole.index("</figure>")].count("ε =") == 2  # the line, and what is said of the drawing
 
 
 def test_the_manifest_lists_every_hash_but_its_own():
