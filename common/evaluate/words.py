@@ -161,7 +161,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "mean_error": Meaning("Error of means", "in standard deviations of training rows; lower is better"),
     "sd_error": Meaning("Error of standard deviations", "as a share of those of training rows; lower is better"),
     "quantile_error": Meaning(
-        "Error of quantiles", "mean over the 5 % to 95 % quantiles, in standard deviations; lower is better"
+        "Error of quantiles", "mean over all quantiles, in standard deviations of training rows; lower is better"
     ),
     "missing_value_similarity": Meaning(
         "Missing rate", "SDMetrics' MissingValueSimilarity: 1 less the difference of missing rates"

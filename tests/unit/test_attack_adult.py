@@ -51,7 +51,7 @@ def test_an_independent_sample_is_not_flagged(adult: Table) -> None:
     """Each seed is flagged with probability .001 at most: three of twenty with 1.1e-6."""
     found = list(attacked(adult, 0.0))
     assert sum(bool(one.found) for one in found) <= 2
-    assert all(one.reduction is not None and one.reduction.percent > 98 for one in found)
+    assert all(one.reduction is not None and one.reduction.percent > 97 for one in found)
 
 
 def test_one_copied_row_in_twenty_is_found_every_time(adult: Table) -> None:
@@ -60,4 +60,4 @@ def test_one_copied_row_in_twenty_is_found_every_time(adult: Table) -> None:
         copies = next(iter(one))
         assert copies.lead.value == pytest.approx(0.05, abs=0.015)
         assert copies.reduction is not None
-        assert copies.reduction.interval[0] < 95.5
+        assert copies.reduction.interval[0] < 97

@@ -1,5 +1,7 @@
 """Predicates: what they hold for, what they are made of, and that one person counts once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attack_made import SMALL, each
@@ -37,8 +39,9 @@ def test_a_predicate_holds_where_all_its_terms_do() -> None:
 
 def test_many_predicates_about_one_person_are_one_discovery() -> None:
     """The giant among members meets twenty bounds that nobody else does: without the rule, twenty hits to none."""
-    made = giant(numbers(3), 2.0)
-    on = scene(each(giant(numbers(1), 100.0)), each(numbers(2)), made, np.random.default_rng(0), SMALL)
+    train, held, made = giant(numbers(1, low=0.1), 100.0), numbers(2, low=0.1), giant(numbers(3), 2.0)
+    budget = replace(SMALL, predicates=100_000)
+    on = scene(each(train), each(held), made, np.random.default_rng(0), budget)
     found = univariate(on, np.random.default_rng(0))
     assert (found.members.hits, found.control.hits) == (1, 0)
     assert not found.found

@@ -162,7 +162,7 @@ print(json.dumps([time.process_time() - began, peak, len(scores.scores)]))
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("rows", "columns", "most_s"), [(40_000, 15, 60), (100_000, 50, 300), (2_000, 100, 120)])
+@pytest.mark.parametrize(("rows", "columns", "most_s"), [(40_000, 15, 60), (100_000, 50, 300), (2_000, 100, 300)])
 def test_large_tables_are_scored_in_time_and_memory(rows: int, columns: int, most_s: float) -> None:
     code = MEASURE.format(rows=rows, columns=columns)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -111,8 +111,8 @@ def ranking(members: Real, control: Real, at: float, rng: np.random.Generator) -
 
     AUC: ties count half, interval after DeLong et al. 1988. Accused are those above the control group's (k + 1)-th
     highest score, k = floor(at * control), ties broken at random. The p value is twice the lesser of two: Mann and
-    Whitney's of the AUC (in its normal limit, with DeLong's variance), and the exact one of as many members above as
-    there are (negative hypergeometric).
+    Whitney's of the AUC (normal limit, and the variance without ties, which is the largest), and the exact one of as
+    many members above as there are (negative hypergeometric).
     """
     from scipy.stats import norm  # noqa: PLC0415 - heavy, and only an evaluation needs it
 
@@ -125,7 +125,7 @@ def ranking(members: Real, control: Real, at: float, rng: np.random.Generator) -
     accused = np.zeros(n + m, dtype=np.bool_)
     accused[order[: places[allowed]]] = True
     tail = first_past(int(accused[:n].sum()), allowed, n, m)
-    whole = float(norm.sf((auc - 0.5) / error)) if error > 0 else float(auc <= 0.5)  # noqa: PLR2004
+    whole = float(norm.sf((auc - 1 / 2) / math.sqrt((n + m + 1) / (12 * n * m))))
     ends = max(0.0, auc - _Z * error), min(1.0, auc + _Z * error)
     return Ranking(auc, ends, at, accused[:n], accused[n:], min(1.0, 2 * min(tail, whole)))
 
