@@ -30,7 +30,7 @@ from silosynth.server.sites import GridSites
 from silosynth.server.studies import State, Status, StudyFolder, Teller
 from silosynth.server.superlink import Access, Control
 
-_PULL_S, _SLOWEST_PULL_S, _AGAIN_S = 0.02, 0.25, 2.0
+_PULL_S, _AGAIN_S = 0.02, 2.0
 
 
 class Stopped(SilosynthError):
@@ -106,9 +106,7 @@ class Launch:
         seed, began = teller.status.seed, time.monotonic()
         fresh = not journal.releases
         left_s = teller.status.began + self.settings.study_s - time.time()
-        patience = Patience(
-            self.settings.roll_call_s, self.settings.round_s, left_s, _PULL_S, _SLOWEST_PULL_S, _AGAIN_S
-        )
+        patience = Patience(self.settings.roll_call_s, self.settings.round_s, left_s, _PULL_S, _AGAIN_S)
         with _stopping() as stop:
             line = Line(
                 self._access(),

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from silosynth.common.errors import InvalidInput
 from silosynth.server import superlink
 from silosynth.server.ca import ends
+from silosynth.server.direct import Direct
 from silosynth.server.enrol import node_keys
 from silosynth.server.home import CoordinatorHome, Settings, enrolled, held, read_secret
 from silosynth.server.listeners import Doors, LoopbackDoor, PublicDoor, bound
@@ -44,8 +45,9 @@ def serve(home: CoordinatorHome, settings: Settings, ready: Callable[[], None]) 
             closing(bound("127.0.0.1", settings.loopback_port)) as loopback,
         ):
             doors = Doors(public, loopback, home.server_key, home.server)
-            inner = LoopbackDoor(app, superlink.BADGE, superlink.badge(secret))
-            doors.serve(PublicDoor(app), inner, ready)
+            rounds = Direct(app)
+            inner = LoopbackDoor(rounds, superlink.BADGE, superlink.badge(secret))
+            doors.serve(PublicDoor(rounds), inner, ready)
 
 
 @contextmanager
