@@ -6,6 +6,7 @@ Rules:
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -23,6 +24,7 @@ class _Coming:
     """A message that is being pushed. `whom`: the node or the run that it is for. `parts`: of it that are missing."""
 
     session: str
+    message: str
     whom: int
     parts: set[str]
 
@@ -48,26 +50,38 @@ class UnderWay:
                 await bell.wait()
         bell.clear()
 
+    def start_session(self, _run: int) -> str:
+        """See CoreState. In Flower's database this account is some twenty statements a message."""
+        return os.urandom(16).hex()
+
     def store_message_and_object_tree(self, message: Any, tree: Any, session: str) -> tuple[bool, list[str]]:
         """See LinkState."""
         about = message.metadata
+        is_reply = bool(about.reply_to_message_id)
         name = about.reply_to_message_id or about.message_id
         if name in self._coming:
-            self._state._cleanup_push_session(self._coming.pop(name).session, cleanup_messages=True)  # noqa: SLF001  # Q4
-        stored, missing = self._state.store_message_and_object_tree(message, tree, session)
-        if stored:
-            self._coming[name] = _Coming(
-                session, about.run_id if about.reply_to_message_id else about.dst_node_id, set(missing)
-            )
-            self._arrived(session, "")
-        return stored, missing
+            self._drop(self._coming.pop(name).message)  # Q4
+        store = self._state.store_message_res if is_reply else self._state.store_message_ins
+        if store(message) is None:
+            return False, []
+        missing = list(self._state.object_store.preregister(about.run_id, tree))
+        whom = about.run_id if is_reply else about.dst_node_id
+        self._coming[name] = _Coming(session, about.message_id, whom, set(missing))
+        self._arrived(session, "")
+        return True, missing
 
-    def store_object(self, run: int, session: str, name: str, content: bytes) -> bool:
-        """See LinkState."""
-        stored: bool = self._state.store_object(run, session, name, content)
-        if stored:
-            self._arrived(session, name)
-        return stored
+    def store_object(self, _run: int, session: str, name: str, content: bytes) -> bool:
+        """See CoreState."""
+        if not any(one.session == session and name in one.parts for one in self._coming.values()):
+            return False
+        self._state.object_store.put(name, content)
+        self._arrived(session, name)
+        return True
+
+    def get_object(self, _run: int, name: str) -> bytes | None:
+        """See CoreState."""
+        found: bytes | None = self._state.object_store.get(name)
+        return found
 
     def get_message_res(self, message_ids: Collection[str], run_id: int) -> list[Any]:
         """See LinkState; without those that are still coming (Q4)."""
@@ -100,6 +114,10 @@ class UnderWay:
             found = getattr(self._state, name)(asked)
             self._known[name, asked] = (time.monotonic() + _REMEMBERED_S, found)
         return found
+
+    def _drop(self, message: str) -> None:
+        self._state.object_store.delete(message)
+        self._state._on_push_session_expired({message})  # noqa: SLF001  # else a second reply would be refused
 
     def _arrived(self, session: str, part: str) -> None:
         for name, one in list(self._coming.items()):

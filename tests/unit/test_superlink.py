@@ -120,7 +120,7 @@ def test_what_is_reached_by_name_is_there():
     assert {"node_id", "public_key", "status", "last_activated_at"} <= set(NodeInfo.DESCRIPTOR.fields_by_name)
     assert "invoke" in dir(RetryInvoker)
     assert "self._object_store" in inspect.getsource(SqlCoreState.object_store.fget)
-    assert callable(SqlLinkState._cleanup_push_session)
+    assert callable(SqlLinkState._on_push_session_expired)
     own = {"mail", "forget"}
     assert {name for name in vars(UnderWay) if not name.startswith("_")} - own <= set(dir(LinkState))
 

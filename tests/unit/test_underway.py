@@ -12,18 +12,29 @@ from silosynth.server.underway import UnderWay
 RUN, NODE = 5, 7
 
 
+class Store(dict):
+    """Flower's store of objects."""
+
+    def preregister(self, _run, tree):
+        return [name for name in tree if name not in self]
+
+    def put(self, name, content):
+        self[name] = content
+
+    def delete(self, name):
+        self[name] = None
+
+
 class State:
     """Flower's, as far as it is asked here; notes the calls."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.object_store, self.taken = [], Store(), True
 
-    def store_message_and_object_tree(self, _message, tree, session):
-        self.calls.append(("store", session))
-        return bool(tree), list(tree)
+    def store_message_res(self, message):
+        return message.metadata.message_id if self.taken else None
 
-    def store_object(self, _run, _session, name, _content):
-        return name != "refused"
+    store_message_ins = store_message_res
 
     def get_message_res(self, message_ids, _run):
         return sorted(message_ids)
@@ -32,15 +43,15 @@ class State:
         self.calls.append(("status", runs))
         return "running"
 
-    def _cleanup_push_session(self, session, *, cleanup_messages):
-        self.calls.append(("drop", session, cleanup_messages))
+    def _on_push_session_expired(self, messages):
+        self.calls.append(("drop", *messages))
 
     def anything(self):
         return "of Flower's"
 
 
-def reply(to="question"):
-    return SimpleNamespace(metadata=SimpleNamespace(reply_to_message_id=to, message_id="m", run_id=RUN, dst_node_id=1))
+def reply(to="question", name="reply"):
+    return SimpleNamespace(metadata=SimpleNamespace(reply_to_message_id=to, message_id=name, run_id=RUN, dst_node_id=1))
 
 
 def question():
@@ -87,29 +98,39 @@ def woken(loop):
 
 
 def test_a_reply_is_there_once_all_of_it_is(way, woken):
-    way.store_message_and_object_tree(reply(), ["one", "two"], "s")
+    assert way.store_message_and_object_tree(reply(), ["one", "two"], "s") == (True, ["one", "two"])
     assert way.get_message_res({"question", "other"}, RUN) == ["other"]
-    assert not woken(way, RUN, lambda: way.store_object(RUN, "s", "one", b""))
+    assert not woken(way, RUN, lambda: way.store_object(RUN, "s", "one", b"1"))
     assert way.get_message_res({"question"}, RUN) == []
-    assert not woken(way, RUN, lambda: way.store_object(RUN, "s", "refused", b""))
-    assert not woken(way, RUN, lambda: way.store_object(RUN, "of another", "two", b""))
-    assert woken(way, RUN, lambda: way.store_object(RUN, "s", "two", b""))
+    assert not way.store_object(RUN, "s", "nothing of it", b"")
+    assert not way.store_object(RUN, "of another", "two", b"")
+    assert not way.store_object(RUN, "s", "one", b"again")
+    assert woken(way, RUN, lambda: way.store_object(RUN, "s", "two", b"2"))
     assert way.get_message_res({"question"}, RUN) == ["question"]
+    assert [way.get_object(RUN, name) for name in ("one", "two", "else")] == [b"1", b"2", None]
 
 
 def test_what_was_left_half_pushed_makes_room_for_the_whole(way):
-    way.store_message_and_object_tree(reply(), ["one", "two"], "first")
+    way.store_message_and_object_tree(reply(name="half"), ["one", "two"], "first")
     way.store_message_and_object_tree(reply("another"), ["x"], "not this")
-    way.store_message_and_object_tree(reply(), ["two"], "second")
-    assert ("drop", "first", True) in way._state.calls
-    assert len([call for call in way._state.calls if call[0] == "drop"]) == 1
+    way.store_object(RUN, "first", "one", b"")
+    assert way.store_message_and_object_tree(reply(), ["one", "two"], "second")[1] == ["two"]
+    assert way._state.calls == [("drop", "half")]
+    assert not way.store_object(RUN, "first", "two", b"")
     way.store_object(RUN, "second", "two", b"")
     assert way.get_message_res({"question", "another"}, RUN) == ["question"]
 
 
 def test_a_reply_that_was_not_taken_is_not_waited_for(way):
-    assert way.store_message_and_object_tree(reply(), [], "s") == (False, [])
+    way._state.taken = False
+    assert way.store_message_and_object_tree(reply(), ["one"], "s") == (False, [])
+    assert not way.store_object(RUN, "s", "one", b"")
     assert way.get_message_res({"question"}, RUN) == ["question"]
+
+
+def test_each_push_has_a_session_that_nobody_guesses(way):
+    assert len({way.start_session(RUN) for _ in range(100)}) == 100
+    assert len(way.start_session(RUN)) == 32
 
 
 def test_a_node_is_woken_when_all_of_a_message_is_there_and_only_that_node(way, woken):
