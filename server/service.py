@@ -1,7 +1,6 @@
 """`coordinator run`: the SuperLink behind its two doors, until it is told to stop. It starts no other process.
 
-It can be killed at any point: nodes, runs and messages are in its database, and studies go on by themselves
-(superlink.Line).
+It can be killed at any point: nodes are in its database, and studies begin another run by themselves (line.py).
 """
 
 import logging
@@ -66,7 +65,7 @@ def _metrics(home: CoordinatorHome, settings: Settings, app: FastAPI) -> Iterato
 
 
 def _tidy(home: CoordinatorHome) -> None:
-    """Give back the space of messages that were delivered: SQLite keeps it, and what stood in it."""
+    """Give back the space of what was deleted: SQLite keeps it, and what stood in it."""
     if home.database.exists():
         with closing(sqlite3.connect(home.database)) as database:
             database.execute("VACUUM")
