@@ -102,7 +102,7 @@ class Direct:
         await response(scope, receive, send)
 
     async def _answer(self, call: _Call, request: Request) -> Response:
-        said: Any = PROTOBUF_REQUEST_TYPES["POST", request.url.path]()
+        said: Any = PROTOBUF_REQUEST_TYPES["POST", request.scope["path"]]()
         try:
             said.ParseFromString(await request.body())
         except DecodeError as error:

@@ -25,6 +25,7 @@ class _Coming:
 
     session: str
     message: str
+    sender: int
     whom: int
     parts: set[str]
 
@@ -59,14 +60,16 @@ class UnderWay:
         about = message.metadata
         is_reply = bool(about.reply_to_message_id)
         name = about.reply_to_message_id or about.message_id
-        if name in self._coming:
-            self._drop(self._coming.pop(name).message)  # Q4
+        before = self._coming.get(name)
+        if before is not None and before.sender == about.src_node_id:
+            del self._coming[name]
+            self._drop(before.message)  # Q4
         store = self._state.store_message_res if is_reply else self._state.store_message_ins
         if store(message) is None:
             return False, []
         missing = list(self._state.object_store.preregister(about.run_id, tree))
         whom = about.run_id if is_reply else about.dst_node_id
-        self._coming[name] = _Coming(session, about.message_id, whom, set(missing))
+        self._coming[name] = _Coming(session, about.message_id, about.src_node_id, whom, set(missing))
         self._arrived(session, "")
         return True, missing
 
@@ -112,7 +115,8 @@ class UnderWay:
         until, found = self._known.get((name, asked), (0.0, None))
         if until < time.monotonic():
             found = getattr(self._state, name)(asked)
-            self._known[name, asked] = (time.monotonic() + _REMEMBERED_S, found)
+            if found is not None:
+                self._known[name, asked] = (time.monotonic() + _REMEMBERED_S, found)
         return found
 
     def _drop(self, message: str) -> None:

@@ -50,14 +50,17 @@ class State:
         return "of Flower's"
 
 
-def reply(to="question", name="reply"):
-    return SimpleNamespace(metadata=SimpleNamespace(reply_to_message_id=to, message_id=name, run_id=RUN, dst_node_id=1))
+def message(to, name, sender, whom):
+    about = {"reply_to_message_id": to, "message_id": name, "src_node_id": sender, "dst_node_id": whom}
+    return SimpleNamespace(metadata=SimpleNamespace(run_id=RUN, **about))
+
+
+def reply(to="question", name="reply", sender=NODE):
+    return message(to, name, sender, 1)
 
 
 def question():
-    return SimpleNamespace(
-        metadata=SimpleNamespace(reply_to_message_id="", message_id="q", run_id=RUN, dst_node_id=NODE)
-    )
+    return message("", "q", 1, NODE)
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +122,14 @@ def test_what_was_left_half_pushed_makes_room_for_the_whole(way):
     assert not way.store_object(RUN, "first", "two", b"")
     way.store_object(RUN, "second", "two", b"")
     assert way.get_message_res({"question", "another"}, RUN) == ["question"]
+
+
+def test_no_other_node_makes_room_for_itself(way):
+    way.store_message_and_object_tree(reply(), ["one"], "s")
+    way._state.taken = False  # as Flower does, who is not whom the question was sent to
+    assert way.store_message_and_object_tree(reply(sender=NODE + 1), ["two"], "other") == (False, [])
+    assert way._state.calls == []
+    assert way.store_object(RUN, "s", "one", b"")
 
 
 def test_a_reply_that_was_not_taken_is_not_waited_for(way):
