@@ -109,14 +109,12 @@ def connect(address: str, ca: bytes, key: EllipticCurvePrivateKey) -> FleetHttpC
     return FleetHttpClient.from_server_address(address, False, ca, interceptors=[versioned, signed])
 
 
-def pause_s(idle_s: float, usual_s: float) -> float:
-    """How long to wait before looking for work again, after `idle_s` without any.
+def pause_s(idle_s: float, look_s: float) -> float:
+    """How long to wait before looking for work again, after `idle_s` without any and a look that took `look_s`.
 
-    A look costs the coordinator milliseconds of a processor, for each site. Rounds come at a steady pace, so the first
-    half of the last wait, `usual_s`, is slept through; then a wait grows by a fifth at most, and by a second.
+    A coordinator's SuperLink has a look wait for work. With one that does not, a wait grows by a fifth, up to a second.
     """
-    first = min(usual_s / 2, _SLOW_S)
-    return max(first - idle_s, min(_SHARE * idle_s, _SLOW_S), _QUICK_S)
+    return max(min(_SHARE * idle_s, _SLOW_S) - look_s, _QUICK_S)
 
 
 class Node:
@@ -220,18 +218,19 @@ class Node:
         if self._in_hand.exists():
             self._tell(Told(Event.RESUMED))
             self._finish(app, self._in_hand.read_bytes())
-        idle_since, usual_s = time.monotonic(), 0.0
+        idle_since = time.monotonic()
         while not stop.is_set():
+            began = time.monotonic()
             pulled = self._fleet.PullMessages(PullMessagesRequest(node=self._node))
             if pulled.messages_list:
                 named = pulled.SerializeToString()
                 with _if_there_is_room():
                     _keep(self._in_hand, named)  # N2
-                usual_s = time.monotonic() - idle_since
                 self._finish(app, named)
                 idle_since = time.monotonic()
             else:
-                stop.wait(pause_s(time.monotonic() - idle_since, usual_s))
+                now = time.monotonic()
+                stop.wait(pause_s(now - idle_since, now - began))
 
     def _finish(self, app: ClientApp, named: bytes) -> None:
         """Answer the message in hand. Raises HTTPError, and then it stays in hand, where the connection is at fault."""

@@ -29,7 +29,6 @@ from silosynth.server.nodes import Claims, LineCut, Register, Seat, packed, unpa
 
 _ROUND: Final = "query"
 _SESSION: Final = "query.session"
-_SLOWER: Final = 1.25
 
 Heard = Callable[[int], None]
 """Told how many sites have answered, whenever that changes."""
@@ -45,8 +44,7 @@ class Patience:
     round_s: float = 600.0
     study_s: float = math.inf
     pull_s: float = 0.02
-    """Between two looks for replies at first; they become rarer up to `slowest_pull_s`."""
-    slowest_pull_s: float = 0.0
+    """Between two looks for replies; a SuperLink lets each wait for one."""
     again_s: float = math.inf
     """After which a site that gave no valid answer is asked again (W3)."""
 
@@ -162,7 +160,6 @@ class Carrier:
             # One at a time: a grid may drop a message, and then returns fewer ids than it was given messages.
             exchange.waiting |= dict.fromkeys(filter(None, self._grid.push_messages([message])), name)
             exchange.asked[name] = seat
-            self._pull(exchange)
 
     def _pull(self, exchange: _Exchange[Valid]) -> None:
         for reply in self._grid.pull_messages(list(exchange.waiting)) if exchange.waiting else ():
@@ -178,13 +175,11 @@ class Carrier:
         return min(time.monotonic() + wait_s, self._until)
 
     def _looks(self, deadline: float) -> Iterator[None]:
-        """Now, and again and again, ever more rarely, until the deadline or until `stop`."""
-        pause = self._patience.pull_s
+        """Now, and again and again, until the deadline or until `stop`."""
         while not self._stop.is_set():
             yield
-            if time.monotonic() > deadline or self._stop.wait(pause):
+            if time.monotonic() > deadline or self._stop.wait(self._patience.pull_s):
                 return
-            pause = min(pause * _SLOWER, max(self._patience.slowest_pull_s, self._patience.pull_s))
 
 
 def _reply(asked: wire.Request, frame: bytes) -> wire.Reply | None:

@@ -5,12 +5,13 @@ costs nothing for a release whose sums are there, and for the one under way no m
 says was begun. The SuperLink may be killed, too: the line to it is made again.
 """
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final
 
@@ -30,7 +31,7 @@ from silosynth.server.sites import GridSites
 from silosynth.server.studies import State, Status, StudyFolder, Teller
 from silosynth.server.superlink import Access, Control
 
-_PULL_S, _SLOWEST_PULL_S, _AGAIN_S = 0.02, 0.25, 2.0
+_PULL_S, _AGAIN_S = 0.02, 2.0
 
 
 class Stopped(SilosynthError):
@@ -91,24 +92,22 @@ class Launch:
             try:
                 self._learn_and_publish(study, journal, teller, both)
             except StudyRefused as error:
-                teller.tell(state=State.REFUSED, cause=str(error), spent=spent(study, journal))
+                teller.tell(state=State.REFUSED, cause=str(error), **spent(study, journal))
                 raise
             except Stopped as error:
-                teller.tell(state=State.STOPPED, cause=str(error), spent=spent(study, journal))
+                teller.tell(state=State.STOPPED, cause=str(error), **spent(study, journal))
                 raise
             except SilosynthError as error:
-                teller.tell(state=State.FAILED, cause=str(error), spent=spent(study, journal))
+                teller.tell(state=State.FAILED, cause=str(error), **spent(study, journal))
                 raise
-            teller.tell(state=State.FINISHED, releases=study.releases, note="", spent=spent(study, journal))
+            teller.tell(state=State.FINISHED, releases=study.releases, note="", **spent(study, journal))
             return teller.status
 
     def _learn_and_publish(self, study: Study, journal: Journal, teller: Teller, progress: Progress) -> None:
         seed, began = teller.status.seed, time.monotonic()
         fresh = not journal.releases
         left_s = teller.status.began + self.settings.study_s - time.time()
-        patience = Patience(
-            self.settings.roll_call_s, self.settings.round_s, left_s, _PULL_S, _SLOWEST_PULL_S, _AGAIN_S
-        )
+        patience = Patience(self.settings.roll_call_s, self.settings.round_s, left_s, _PULL_S, _AGAIN_S)
         with _stopping() as stop:
             line = Line(
                 self._access(),
@@ -162,20 +161,25 @@ class Launch:
         return Access(self.settings.loopback_port, read_secret(self.home))
 
 
-def spent(study: Study, journal: Journal) -> str:
-    """In words, what a study has cost at most. A sum that was under way counts: sites may have paid for it."""
+def spent(study: Study, journal: Journal) -> dict[str, object]:
+    """What a study has cost at most, for its Status. A sum that was under way counts: sites may have paid for it."""
     done = journal.releases
     begun = done if study.masked or done == study.releases else done + 1
     cost = prices(study, begun, journal.asked)
-    return (
+    words = (
         f"{done} of {study.releases} sums were learnt from. At most this was spent, at delta {study.budget.delta:g}: "
         f"epsilon {cost.aggregate:.3g} of {study.budget.epsilon:g} against who sees totals, {cost.local:.3g} against "
         "the coordinator and all other sites together. Each site's ledger keeps its own account"
     )
+    bounds = {"epsilon": cost.aggregate, "epsilon_local": cost.local}
+    return {"spent": words} | {name: value if math.isfinite(value) else None for name, value in bounds.items()}
 
 
 def _renewed(status: Status, study: Study) -> Status:
-    return Status(study.digest, State.RUNNING, status.seed, status.began, releases=status.releases, of=study.releases)
+    """As it was, but running; what it spent so far still counts."""
+    return replace(
+        status, study=study.digest, state=State.RUNNING, run=0, phase="", note="", of=study.releases, spent="", cause=""
+    )
 
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -9,7 +9,6 @@ Rules:
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
@@ -41,7 +40,6 @@ _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 _BEAT_S: Final = 10.0  # a task is given up after 30 s without
 _FIRST_S, _LONGEST_S = 0.05, 2.0
 _SERVER_ERROR: Final = 500
-_PART_S, _LOOK_S = 5.0, 0.02
 
 Given = TypeVar("Given")
 
@@ -140,24 +138,11 @@ class Line(HttpGrid):
                     break
                 if found.task.run_id == run:
                     token = RuntimeTokenHttpInterceptor(token=found.token)
-                    return self._access.client(_Runtime, token, retry=self._patient)
+                    return self._access.client(RuntimeHttpClient, token, retry=self._patient)
                 self._control.stop(found.task.run_id)
         finally:
             acquirer.close()
         raise LineCut
-
-
-class _Runtime(RuntimeHttpClient):
-    """Sees the parts of a reply as they come: Flower, which hears of a reply first, sleeps a second for a late one."""
-
-    def PullObject(self, request: Any) -> Any:  # noqa: N802  # Flower's name
-        """See RuntimeHttpClient; waits a little for a part that its sender is at."""
-        until = time.monotonic() + _PART_S
-        while True:
-            found = super().PullObject(request)
-            if not found.object_found or found.object_available or time.monotonic() > until:
-                return found
-            time.sleep(_LOOK_S)
 
 
 class _Patient(RetryInvoker):

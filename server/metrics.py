@@ -1,10 +1,12 @@
 """What a monitoring system may know of a coordinator, in Prometheus' form, on a loopback port of its own.
 
-Sites, whether they are connected, and how far studies are: all of it stands in coordinator.toml, sites/ and status.json
-as well. Nothing here is about rows, and no label comes from a message.
+Sites and whether they are connected, studies, how far they are and what they spent: all of it stands in
+coordinator.toml, sites/, study.toml and status.json as well. Nothing here is about rows, and no label comes from a
+message.
 """
 
 import importlib.metadata
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -47,17 +49,24 @@ class Collector:
         updated = GaugeMetricFamily(
             "silosynth_study_updated_seconds", "When it last moved, since 1970", labels=["study"]
         )
+        budget = GaugeMetricFamily("silosynth_study_budget_epsilon", "Epsilon of its whole plan", labels=["study"])
+        spent = GaugeMetricFamily(
+            "silosynth_study_spent_epsilon", "The most it had spent when it last ended", labels=["study", "against"]
+        )
         for folder in folders(self._home):
             try:
-                status = folder.status()
+                status, planned_epsilon = folder.status(), folder.study().budget.epsilon
             except SilosynthError:
                 continue
             sums.add_metric([folder.name], status.releases)
             planned.add_metric([folder.name], status.of)
             updated.add_metric([folder.name], status.updated)
+            budget.add_metric([folder.name], planned_epsilon)
+            for against, epsilon in (("totals", status.epsilon), ("all others", status.epsilon_local)):
+                spent.add_metric([folder.name, against], math.inf if epsilon is None else epsilon)
             for state in State:
                 states.add_metric([folder.name, state], float(state is status.state))
-        yield from (sums, planned, states, updated)
+        yield from (sums, planned, states, updated, budget, spent)
 
     def _keys(self) -> dict[str, bytes]:
         try:

@@ -1,7 +1,6 @@
 """`coordinator run`: the SuperLink behind its two doors, until it is told to stop. It starts no other process.
 
-It can be killed at any point: nodes, runs and messages are in its database, and studies go on by themselves
-(superlink.Line).
+It can be killed at any point: nodes are in its database, and studies begin another run by themselves (line.py).
 """
 
 import logging
@@ -16,6 +15,7 @@ from fastapi import FastAPI
 from silosynth.common.errors import InvalidInput
 from silosynth.server import superlink
 from silosynth.server.ca import ends
+from silosynth.server.direct import Direct
 from silosynth.server.enrol import node_keys
 from silosynth.server.home import CoordinatorHome, Settings, enrolled, held, read_secret
 from silosynth.server.listeners import Doors, LoopbackDoor, PublicDoor, bound
@@ -44,8 +44,9 @@ def serve(home: CoordinatorHome, settings: Settings, ready: Callable[[], None]) 
             closing(bound("127.0.0.1", settings.loopback_port)) as loopback,
         ):
             doors = Doors(public, loopback, home.server_key, home.server)
-            inner = LoopbackDoor(app, superlink.BADGE, superlink.badge(secret))
-            doors.serve(PublicDoor(app), inner, ready)
+            rounds = Direct(app)
+            inner = LoopbackDoor(rounds, superlink.BADGE, superlink.badge(secret))
+            doors.serve(PublicDoor(rounds), inner, ready)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def _metrics(home: CoordinatorHome, settings: Settings, app: FastAPI) -> Iterato
 
 
 def _tidy(home: CoordinatorHome) -> None:
-    """Give back the space of messages that were delivered: SQLite keeps it, and what stood in it."""
+    """Give back the space of what was deleted: SQLite keeps it, and what stood in it."""
     if home.database.exists():
         with closing(sqlite3.connect(home.database)) as database:
             database.execute("VACUUM")

@@ -61,6 +61,12 @@ class Status:
     releases: int = 0
     of: int = 0
     spent: str = ""
+    """In words; `epsilon` is what was spent against who sees totals, `epsilon_local` against all others together.
+
+    None is no bound.
+    """
+    epsilon: float | None = 0.0
+    epsilon_local: float | None = 0.0
     cause: str = ""
 
     @classmethod
@@ -145,8 +151,9 @@ def folder_of(home: CoordinatorHome, name: str) -> StudyFolder:
     """The folder of a study that was proposed. Raises InvalidInput, naming those that were."""
     found = StudyFolder(home.studies / name)
     if not _NAME.fullmatch(name) or not found.file.exists():
-        there = ", ".join(one.name for one in folders(home)) or "none"
-        raise InvalidInput(f"no study {name!r} was proposed here; there are: {there}")
+        there = ", ".join(one.name for one in folders(home))
+        cure = f"there are: {there}" if there else "`silosynth coordinator study propose` proposes one"
+        raise InvalidInput(f"no study {name!r} was proposed here; {cure}")
     return found
 
 

@@ -2,13 +2,15 @@
 
 Rules:
   L1  sites sign every request with the key that was registered for them, and a node speaks in no other node's name
-      (Flower itself checks the first, not the second);
+      (Flower itself checks the first, direct.py the second);
   L2  nothing that a run ships is unpacked or imported here: no SuperExec is started, line.py acquires the task;
   L3  whoever wants to control it shows the coordinator's secret;
-  L4  no telemetry, no search for updates, no installation: none of Flower's commands, which do these, is run.
+  L4  no telemetry, no search for updates, no installation: none of Flower's commands, which do these, is run;
+  L5  what sites and studies say to each other is never on this host's disk: nodes, runs and the names of messages are
+      in the database, their contents in memory. So a run ends with the process (G2 of line.py).
 
-This and line.py are the only modules of a coordinator that use Flower's internals. A test names each of them, so that
-another version of Flower fails there, and not between institutions.
+This, direct.py and line.py are the only modules of a coordinator that use Flower's internals. A test names each of
+them, so that another version of Flower fails there, and not between institutions.
 """
 
 import logging
@@ -28,6 +30,7 @@ from flwr.common.constant import (
     NOOP_ACCOUNT_NAME,
     NOOP_FLWR_AID,
     TRANSPORT_TYPE_GRPC_RERE,
+    Status,
     SubStatus,
 )
 from flwr.proto.control_pb2 import (
@@ -39,23 +42,20 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.proto.fab_pb2 import Fab
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClient, ProtobufRequestContext
 from flwr.supercore.retry import RetryInvoker
-from flwr.supercore.routers.runtime.tracing import RuntimeTracingMiddleware
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.main import create_app
-from flwr.superlink.routers.control import middlewares as control_layers
-from flwr.superlink.routers.fleet.middlewares import FleetEventLogMiddleware
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from silosynth.common.bundle import bundle, bundle_hash
@@ -67,14 +67,6 @@ FLOWER: Final = "1.41."
 BADGE: Final = "x-silosynth-control"
 """The header that carries what `badge` makes of the secret (L3)."""
 
-_IDLE: Final[frozenset[object]] = frozenset({
-    control_layers.ControlAuthenticationMiddleware, control_layers.ControlEventLogMiddleware,
-    control_layers.ControlLicenseMiddleware, control_layers.ControlSensitiveResponseMiddleware,
-    FleetEventLogMiddleware, RuntimeTracingMiddleware,
-})  # fmt: skip
-"""Layers that do nothing to requests of sites and runs, at a quarter of a millisecond each: two thirds of a request."""
-
-_OFTEN: Final = ("/v1/fleet/", "/v1/runtime/")
 _TIMEOUT_S: Final = 60.0
 _GONE: Final = (401, 403)
 
@@ -133,37 +125,23 @@ def application(database: Path, secret: bytes) -> FastAPI:
     )
     app = create_app(config, SuperLinkLifespan)
     with _own_logs():
-        app.state.linkstate_factory.state()  # opened here, once
-    layers = app.user_middleware
-    app.user_middleware = [Middleware(_Seldom, layer=one.cls) if one.cls in _IDLE else one for one in layers]
-    app.user_middleware.append(Middleware(_OwnVoice))  # innermost: requests are parsed and signatures checked
+        state = app.state.linkstate_factory.state()
+    state._object_store = InMemoryObjectStore()  # noqa: SLF001  # L5; no setting of Flower's
+    for run in state.get_run_info(statuses=[Status.PENDING, Status.STARTING, Status.RUNNING]):
+        state.finish_task(run.primary_task_id, SubStatus.FAILED, "")
+        state.cleanup_run(run.run_id)
+    app.user_middleware.append(Middleware(_BackAtOnce))  # innermost: requests are parsed and signatures checked
     return app
 
 
-class _Seldom:
-    """A layer of Flower's, around all requests but those that it does nothing to."""
-
-    def __init__(self, app: ASGIApp, layer: Callable[[ASGIApp], ASGIApp]) -> None:
-        self._bare, self._layered = app, layer(app)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        bare = scope["type"] == "http" and scope["path"].startswith(_OFTEN)
-        await (self._bare if bare else self._layered)(scope, receive, send)
-
-
-class _OwnVoice:
-    """Holds L1, and lets whoever comes back in at once: else its last connection would have to time out first."""
+class _BackAtOnce:
+    """Lets whoever comes back in at once: else its last connection would have to time out first."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         said = scope.get("state", {}).get("protobuf_request")
-        if isinstance(said, PushMessagesRequest) and any(
-            one.metadata.src_node_id != said.node.node_id for one in said.messages_list
-        ):
-            await JSONResponse({"detail": "not this node"}, 403)(scope, receive, send)
-            return
         if isinstance(said, ActivateNodeRequest):
             state = scope["app"].state.linkstate_factory.state()
             number = await run_in_threadpool(state.get_node_id_by_public_key, said.public_key)

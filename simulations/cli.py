@@ -79,9 +79,7 @@ Seeded = Annotated[bool, typer.Option("--seeded-noise", help="Repeatable noise f
 NoScores = Annotated[bool, typer.Option("--no-scores", help="Do not score the result: faster, needs fewer packages.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a study in --out was interrupted.")]
 
-_WHERE_CAPS_ARE: Final = (
-    "What a site allows stands in its policy.toml, in its folder under sites/; only its owner raises it"
-)
+_WHERE_CAPS_ARE: Final = "What a site allows stands in the policy.toml of its own folder; only its owner raises it"
 
 
 @app.command()

@@ -209,11 +209,13 @@ def _opened(home: Path) -> "tuple[CoordinatorHome, Settings]":
 
 
 def _launch(home: Path, name: str) -> "Launch":
-    from silosynth.server.launch import Launch
     from silosynth.server.studies import folder_of
 
     where, settings = _opened(home)
-    return Launch(where, settings, folder_of(where, name))
+    folder = folder_of(where, name)
+    from silosynth.server.launch import Launch  # seconds
+
+    return Launch(where, settings, folder)
 
 
 @contextmanager
@@ -237,8 +239,10 @@ def _control(where: "CoordinatorHome", settings: "Settings") -> "Iterator[Any]":
 @contextmanager
 def _telling(name: str, home: Path, *, quiet: bool, as_json: bool) -> "Iterator[Any]":
     """A launch and its progress; at its end, well or not, what was spent."""
+    from silosynth.server.studies import folder_of
     from silosynth.simulations.console import progress
 
+    folder_of(_opened(home)[0], name)  # said at once, where there is none
     with progress(quiet=quiet) as shown:
         shown("start", 0, 0)
         work = _launch(home, name)

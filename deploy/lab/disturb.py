@@ -16,9 +16,8 @@ _LONG_S: Final = 2.0
 """How long a link fails."""
 _PAUSE_S: Final = 0.5
 """The longest pause before the next blow."""
-_GO_ON_S: Final = 300.0
-"""How long a study may take to its next release after a blow. Flower waits three minutes for the rest of a reply that a
-crash of its service has cut in half, before it says that it is gone."""
+_GO_ON_S: Final = 120.0
+"""How long a study may take to its next release after a blow."""
 
 _FAULTS: Final = {
     "blackhole": Link(blackhole=True),

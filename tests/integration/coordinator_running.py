@@ -25,7 +25,7 @@ from silosynth.server.setup import init
 from silosynth.server.superlink import Access, Control
 
 CLI = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
-PATIENCE = Patience(roll_call_s=60, round_s=60, pull_s=0.02, slowest_pull_s=0.25, again_s=0.5)
+PATIENCE = Patience(roll_call_s=60, round_s=60, pull_s=0.02, again_s=0.5)
 
 logging.getLogger("flwr").setLevel(logging.ERROR)
 
@@ -110,9 +110,9 @@ class Running:
         return self.lines.enter_context(closing(Control(self.access)))
 
     @contextmanager
-    def site(self, name, answers):
+    def site(self, name, answers, folder=None):
         """The node of a site, connected, for as long as the context lasts; `answers` has its `answer_frame`."""
-        folder, over = self.folder / f"node-{name}", threading.Event()
+        folder, over = folder or self.folder / f"node-{name}", threading.Event()
         folder.mkdir(exist_ok=True)
         node = Node(self.fleet(name), self.keys[name], folder, lambda _told: None)
         thread = threading.Thread(target=node.run, args=(client_app(lambda _context: answers), over))

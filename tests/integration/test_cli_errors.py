@@ -182,8 +182,8 @@ def test_a_refusal_by_a_site_is_exit_code_3(run, tmp_path):
     assert (code, said) == (3, "")
     assert error == (
         "refused: the study was refused. site North: cap per study exhausted; site South: cap per study exhausted; "
-        "site West: cap per study exhausted. What a site allows stands in its policy.toml, in its folder under sites/; "
-        "only its owner raises it\n"
+        "site West: cap per study exhausted. What a site allows stands in the policy.toml of its own "
+        "folder; only its owner raises it\n"
     )
     assert run(*arguments)[0] == 2  # this very study is finished
 

@@ -144,8 +144,3 @@ def test_whoever_says_stop_is_heard():
     began = time.monotonic()
     assert ask(grid, Register(grid), PATIENT, stop) == {"a": 0}
     assert time.monotonic() - began < 3
-
-
-def test_looks_become_rarer():
-    carrier = Carrier(Grid(Site(0), Site(1)), Patience(1, 1, pull_s=0.01, slowest_pull_s=0.1), threading.Event())
-    assert 5 < sum(1 for _ in carrier._looks(time.monotonic() + 0.8)) < 25

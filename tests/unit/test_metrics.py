@@ -23,7 +23,10 @@ def test_sites_and_studies_are_shown(tmp_path):
     home, _, requests = coordinator(tmp_path, "north", "south", "west")
     (tmp_path / "heart.toml").write_text(STUDY)
     folder, study = propose(home, tmp_path / "heart.toml", ("north", "south", "west"))
-    Teller(folder, Status(study.digest, State.STOPPED, 0, 1.0, releases=2, of=study.releases))
+    Teller(
+        folder,
+        Status(study.digest, State.STOPPED, 0, 1.0, releases=2, of=study.releases, epsilon=0.5, epsilon_local=3.0),
+    )
     (home.studies / "broken").mkdir()
     (home.studies / "broken" / "study.toml").write_text("x")
     port = free_port()
@@ -40,6 +43,9 @@ def test_sites_and_studies_are_shown(tmp_path):
     assert 'silosynth_study_sums{study="heart"} 2.0' in lines
     assert f'silosynth_study_planned_sums{{study="heart"}} {float(study.releases)}' in lines
     assert 'silosynth_study_state{state="stopped",study="heart"} 1.0' in lines
+    assert f'silosynth_study_budget_epsilon{{study="heart"}} {study.budget.epsilon}' in lines
+    assert 'silosynth_study_spent_epsilon{against="totals",study="heart"} 0.5' in lines
+    assert 'silosynth_study_spent_epsilon{against="all others",study="heart"} 3.0' in lines
     assert not [line for line in lines if "broken" in line]
     requests_of_home = home.request("north")
     requests_of_home.write_text("x")

@@ -72,7 +72,7 @@ def test_a_name_that_is_no_folder_is_refused(made):
             propose(home, file.rename(file.with_name(name)), NAMES)
         file.with_name(name).rename(file)
     for name in ("../C", "heart/..", "", "nothing"):
-        with pytest.raises(InvalidInput, match="there are: none"):
+        with pytest.raises(InvalidInput, match="`silosynth coordinator study propose`"):
             folder_of(home, name)
 
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 from flwr.common.config import get_fab_config
+from flwr.common.constant import Status, SubStatus
 from flwr.proto.node_pb2 import NodeInfo
+from flwr.server.superlink.linkstate import LinkState, SqlLinkState
+from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.corestate.sql_corestate import SqlCoreState
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.supercore.retry import RetryInvoker
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
@@ -22,6 +27,7 @@ from silosynth.common.bundle import bundle, bundle_hash
 from silosynth.server import line, superlink
 from silosynth.server.nodes import LineCut
 from silosynth.server.superlink import Access, badge
+from silosynth.server.underway import UnderWay
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:alembic")
 
@@ -31,7 +37,7 @@ INTERNALS = {
     "flwr.app": {"Message"},
     "flwr.common.constant": {
         "HEARTBEAT_DEFAULT_INTERVAL", "ISOLATION_MODE_PROCESS", "NOOP_ACCOUNT_NAME", "NOOP_FLWR_AID",
-        "TRANSPORT_TYPE_GRPC_RERE", "SubStatus",
+        "TRANSPORT_TYPE_GRPC_RERE", "Status", "SubStatus",
     },
     "flwr.common.serde": {"run_from_proto"},
     "flwr.proto.control_pb2": {
@@ -44,15 +50,19 @@ INTERNALS = {
     "flwr.proto.runtime_pb2": {
         "AcquireTaskRequest", "PullTaskInputRequest", "PushTaskOutputRequest", "SendTaskHeartbeatRequest",
     },
-    "flwr.supercore.constant": {"NodeStatus", "TaskType"},
+    "flwr.supercore.constant": {"NodeStatus", "TASK_TOKEN_HEADER", "TaskType"},
     "flwr.supercore.control": {"ControlHttpClient"},
+    "flwr.supercore.dependencies.task": {"authenticate_task"},
+    "flwr.supercore.error": {"http_error_translator"},
     "flwr.supercore.inflatable.inflatable_utils": {"ObjectPushError"},
     "flwr.supercore.interceptors": {
         "RuntimeTokenHttpInterceptor", "RuntimeVersionHttpInterceptor", "SuperExecAuthHttpInterceptor",
     },
+    "flwr.supercore.object_store.in_memory_object_store": {"InMemoryObjectStore"},
     "flwr.supercore.protobuf.client": {"ProtobufCall", "ProtobufClient", "ProtobufRequestContext"},
+    "flwr.supercore.protobuf.constants": {"PROTOBUF_MEDIA_TYPE"},
+    "flwr.supercore.protobuf.translation": {"PROTOBUF_REQUEST_TYPES"},
     "flwr.supercore.retry": {"RetryInvoker"},
-    "flwr.supercore.routers.runtime.tracing": {"RuntimeTracingMiddleware"},
     "flwr.supercore.runtime": {"RuntimeHttpClient"},
     "flwr.supercore.task_identity": {"TaskIdentity"},
     "flwr.superlink.auth_plugin": {"NoOpControlAuthnPlugin"},
@@ -60,10 +70,11 @@ INTERNALS = {
     "flwr.superlink.config_loader": {"SuperLinkLifespanConfig"},
     "flwr.superlink.grid": {"HttpGrid"},
     "flwr.superlink.main": {"create_app"},
-    "flwr.superlink.routers.control": {"middlewares"},
-    "flwr.superlink.routers.fleet.middlewares": {"FleetEventLogMiddleware"},
+    "flwr.superlink.routers.fleet.node_auth": {"authenticate_node"},
+    "flwr.superlink.servicer.fleet": {"fleet_handlers"},
+    "flwr.superlink.servicer.runtime": {"runtime_handlers"},
 }  # fmt: skip
-ELSEWHERE = {"server/superlink.py", "server/line.py"}
+ELSEWHERE = {"server/superlink.py", "server/line.py", "server/direct.py"}
 
 
 def imported(path):
@@ -76,8 +87,8 @@ def imported(path):
 
 
 def test_the_internals_are_these_and_are_there():
-    used = [imported(ROOT / "server" / name) for name in ("superlink.py", "line.py")]
-    assert {module: set().union(*(one.get(module, ()) for one in used)) for module in used[0] | used[1]} == INTERNALS
+    used = [imported(ROOT / "server" / name) for name in ("superlink.py", "line.py", "direct.py")]
+    assert {module: set().union(*(one.get(module, ()) for one in used)) for module in set().union(*used)} == INTERNALS
     assert importlib.metadata.version("flwr").startswith(superlink.FLOWER)
     for module, names in INTERNALS.items():
         for name in names:
@@ -108,7 +119,10 @@ def test_what_is_reached_by_name_is_there():
         assert isinstance(client._client, httpx.Client)
     assert {"node_id", "public_key", "status", "last_activated_at"} <= set(NodeInfo.DESCRIPTOR.fields_by_name)
     assert "invoke" in dir(RetryInvoker)
-    assert "_runtime_client.PullObject" in inspect.getsource(HttpGrid.pull_messages)
+    assert "self._object_store" in inspect.getsource(SqlCoreState.object_store.fget)
+    assert callable(SqlLinkState._on_push_session_expired)
+    own = {"mail", "forget"}
+    assert {name for name in vars(UnderWay) if not name.startswith("_")} - own <= set(dir(LinkState))
 
 
 def test_a_superlink_starts_no_process_and_serves_what_is_asked_of_it(tmp_path):
@@ -118,6 +132,18 @@ def test_a_superlink_starts_no_process_and_serves_what_is_asked_of_it(tmp_path):
     config = app.state.superlink_lifespan.config
     assert (config.isolation, config.runtime_dependency_install) == ("process", False)
     assert app.state.enable_supernode_auth
+
+
+def test_what_is_said_is_in_memory_and_runs_end_with_the_process(tmp_path):
+    state = superlink.application(tmp_path / "superlink.sqlite", b"secret").state.linkstate_factory.state()
+    assert isinstance(state.object_store, InMemoryObjectStore)
+    run = state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, None, TaskType.SERVER_APP)
+    assert state.get_run_status({run})[run].status == Status.PENDING
+    state = superlink.application(tmp_path / "superlink.sqlite", b"secret").state.linkstate_factory.state()
+    assert (state.get_run_status({run})[run].status, state.get_run_status({run})[run].sub_status) == (
+        Status.FINISHED,
+        SubStatus.FAILED,  # not STOPPED: a study goes on (G3 of line.py)
+    )
 
 
 def test_a_superlink_leaves_the_logs_of_its_process_alone(tmp_path):
