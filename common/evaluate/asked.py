@@ -1,0 +1,26 @@
+"""What held-out units were asked, and what came back: all that their scores are computed from. Values only."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from silosynth.common.arrays import Real, Vector
+from silosynth.common.engines import heldout
+
+ROWS: Final = 30_000
+"""Synthetic rows that questions are made of, and that answers are compared with."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The tasks, in the plan's order, and the shares of `ROWS` synthetic rows in the cells of each."""
+
+    tasks: tuple[heldout.Task, ...]
+    synthetic: tuple[Real, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The questions, and the sums over sites for each, in grid units of a histogram."""
+
+    questions: Questions
+    totals: tuple[Vector, ...] = field(repr=False)
