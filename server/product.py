@@ -1,5 +1,6 @@
 """The end of a study: a table is sampled from what was learnt, and everything a study publishes is written."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Final
 import pandas as pd
 
 from silosynth.common.evaluate import report
+from silosynth.common.evaluate.federated import Federated, federated
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.generator import save
 from silosynth.common.progress import Progress
@@ -42,6 +44,8 @@ class Product:
     """Wall clock; in a simulation of sites and coordinator together, in this process."""
     cpu_seconds: float | None
     """Of the same; None where it is not known: a part ran in another process."""
+    federated: Federated | None = None
+    """What held-out units said, where more is known of it than their answers: in a simulation."""
 
 
 def publish(
@@ -55,6 +59,7 @@ def publish(
     synthetic = _write_table(out, product, seed, progress)
     sampled_at = time.monotonic()
     scores = Scores({}, {"synthetic": len(synthetic)}) if judge is None else judge(synthetic)
+    scores = dataclasses.replace(scores, federated=product.federated or heard_of(product, seed))
     ended = time.monotonic()
     seconds = {
         "total": round(product.seconds + ended - began, 3),
@@ -71,6 +76,17 @@ def publish(
     write_text(out / "report.html", report.render(scores, paper, study, facts=_facts(seed, seconds, notes)))
     write_json(out / CERTIFICATE, completed(paper, hashes_of(out), product.learnt.receipts))
     return scores
+
+
+def heard_of(product: Product, seed: int) -> Federated | None:
+    """What the held-out units said, None where they were not asked."""
+    heard, study = product.learnt.heard, product.study
+    if heard is None:
+        return None
+    asked = {one.release: len(one.members) for one in product.asked}  # of the attempt that opened: the last
+    first = study.training.releases
+    answers = [asked.get(first + at, len(study.roster)) for at in range(len(heard.totals))]
+    return federated(study, heard, answers, seed=seed)
 
 
 def rows_of(product: Product) -> int:

@@ -52,7 +52,9 @@ def made(study: Study, generator: Generator, seed: int) -> Questions:
     codes = generator.sample(ROWS, np.random.default_rng([seed, _STREAM]))
     planned = [step.kind for step in study.plan if step.kind in heldout.KINDS]
     tasks = tuple(_task(study, kind, codes, seed) for kind in planned)
-    return Questions(tasks, tuple(shares(study, task, codes) for task in tasks))
+    models = [model for task in tasks if isinstance(task, heldout.CountScores) for model in task.models]
+    predicted = np.concatenate([np.zeros(0), *(_predicted(model, codes) for model in models)])
+    return Questions(tasks, tuple(shares(study, task, codes) for task in tasks), predicted)
 
 
 def shares(study: Study, task: heldout.Task, codes: Codes) -> Real:
@@ -60,6 +62,16 @@ def shares(study: Study, task: heldout.Task, codes: Codes) -> Real:
     layout = heldout.layout(study, task)
     counts = np.bincount(layout.cells(codes).ravel(), minlength=int(layout.offsets[-1]))
     return counts / max(1, len(codes))
+
+
+def _predicted(model: Forest, codes: Codes) -> Real:
+    """The mean probability that the model gives to rows in each bin of its score; of none, one half."""
+    score = model.score(codes)
+    chance = 1 / (1 + np.exp(-score / UNIT))
+    found = model.bin(score)
+    rows = np.bincount(found, minlength=model.bins)
+    means: Real = np.where(rows > 0, np.bincount(found, chance, minlength=model.bins) / np.maximum(rows, 1), 0.5)
+    return means
 
 
 def _task(study: Study, kind: str, codes: Codes, seed: int) -> heldout.Task:

@@ -99,7 +99,8 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     Sites get their keys before anything else: they are part of what a study is.
     """
     began, cpu_began = time.monotonic(), time.process_time()
-    study = resolve(asked, cohort.roster)
+    held_out = any(own.holdout.owner.size for own in cohort.units.values())
+    study = resolve(replace(asked, evaluate=asked.evaluate and how.evaluate and held_out), cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
     check_gaps(cohort, allowed=how.allow_gaps)
     check_installed(how)

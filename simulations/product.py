@@ -1,5 +1,6 @@
 """The end of a simulation: what a study publishes, and its scores against the rows that were held back."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from silosynth.common.study import Study
 from silosynth.server import product as server
 from silosynth.server.product import Product
 from silosynth.simulations.cohort import Cohort
+from silosynth.simulations.exact import federated_and_exact
 
 
 def publish(out: Path, product: Product, cohort: Cohort, seed: int, progress: Progress, *, evaluate: bool) -> Scores:
     """Write every file of the product, whole; certificate.json last."""
+    product = replace(product, federated=federated_and_exact(product, cohort.units, seed))
     judge = partial(_score, product.study, cohort, seed, progress) if evaluate else None
     return server.publish(out, product, seed, progress, judge, cohort.notes)
 

@@ -12,10 +12,15 @@ ROWS: Final = 30_000
 
 @dataclass(frozen=True)
 class Questions:
-    """The tasks, in the plan's order, and the shares of `ROWS` synthetic rows in the cells of each."""
+    """The tasks, in the plan's order, and what `ROWS` synthetic rows say to them.
+
+    `synthetic`: their shares in the cells of each task. `predicted`: the mean probability that a model gives to those
+    in each bin of its score, model after model; empty where none is asked about.
+    """
 
     tasks: tuple[heldout.Task, ...]
     synthetic: tuple[Real, ...] = field(repr=False)
+    predicted: Real = field(repr=False)
 
 
 @dataclass(frozen=True)
