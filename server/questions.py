@@ -28,7 +28,10 @@ COARSE_BINS: Final = 5
 """Of a column in a 2-way."""
 MODEL_BINS: Final = 32
 """Of a column in a model."""
-SCORE_BINS: Final = 16
+SCORE_BINS: Final = 12
+"""Measured on Adult, whose area under the curve is .898: 12 bins see .895, with half of the noise of 24."""
+_RARER: Final = 0.8
+"""How much rows of the rarer class count where scores are cut: there are few units, so most noise."""
 
 _TREES, _DEPTH, _RATE = 60, 4, 0.2
 _STREAM: Final = 3  # of a study's seed: 1 and 2 are the engine's
@@ -255,9 +258,11 @@ def _forest(of: Forest, **arrays: Any) -> Forest:
 
 
 def _cut(model: Forest, codes: Codes, label: Index) -> Forest:
-    """The model with cuts between bins of its score: even over both classes together, and one where odds are even."""
+    """The model with cuts between bins of its score: even over the rarer class, mostly, and one where odds are even."""
     score = model.score(codes)
-    weight = np.where(label == 1, 1 / max(1, label.sum()), 1 / max(1, (1 - label).sum()))
+    each = np.bincount(label, minlength=2)
+    each_weighs = np.where(each == each.min(), _RARER, 1 - _RARER) / np.maximum(each, 1)
+    weight = each_weighs[label]
     order = np.argsort(score, kind="stable")
     within = np.cumsum(weight[order]) / max(weight.sum(), 1e-9)
     at = np.searchsorted(within, np.arange(1, SCORE_BINS) / SCORE_BINS)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
 
@@ -73,7 +74,9 @@ def distances(tables: Tables, rng: np.random.Generator) -> Distances:
     of, mean = drawn.mean(axis=0), float(drawn.mean())
     bias, spread = model.error(seen, tables.deviation / units, rng)
     half = Z * float(np.hypot(spread, drawn.mean(axis=1).std())) + abs(bias)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    alone = model.drawn(seen, _DRAWS, rng, pooled=False)  # one table may be unlike all others
+    ends = np.quantile(np.stack([drawn, alone]), [0.025, 0.975], axis=1)  # (ends, with and without others, tables)
+    low, high = np.where(model.silent(seen), 0, ends[0].min(axis=0)), ends[1].max(axis=0)
     return Distances(of, low, high, mean, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
@@ -106,13 +109,13 @@ class _Model:
         log = np.add.reduceat(np.log(true + noise), tables.offsets[:-1], axis=1)
         return cls(tables.offsets, true, noise, log, 1 / (true + noise))
 
-    def weights(self, seen: Real) -> Real:
-        """What each table's point of the grid may be, given what was seen: shape (tables, grid)."""
+    def weights(self, seen: Real, *, pooled: bool = True) -> Real:
+        """What each table's point of the grid may be, given what was seen in it, or in all: shape (tables, grid)."""
         squares = np.add.reduceat(seen**2 * self.inverse, self.offsets[:-1], axis=1)
         likelihood = -0.5 * (self.log + squares).T
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         mixture = np.full(likelihood.shape[1], 1 / likelihood.shape[1])
-        for _ in range(_STEPS):  # expectation and maximisation (Dempster, Laird, Rubin 1977)
+        for _ in range(_STEPS if pooled else 0):  # expectation and maximisation (Dempster, Laird, Rubin 1977)
             found = likelihood * mixture
             found /= found.sum(axis=1, keepdims=True)
             mixture = (found.sum(axis=0) + _PRIOR / mixture.size) / (len(found) + _PRIOR)
@@ -120,9 +123,16 @@ class _Model:
         whole: Real = found / found.sum(axis=1, keepdims=True)
         return whole
 
-    def drawn(self, seen: Real, draws: int, rng: np.random.Generator) -> Real:
+    def silent(self, seen: Real) -> NDArray[np.bool_]:
+        """Which tables' differences are no larger than noise alone makes them, two deviations included."""
+        free = np.maximum(np.diff(self.offsets) - 1, 1)
+        squares = np.add.reduceat(seen**2 / self.noise, self.offsets[:-1]) * free / np.diff(self.offsets)
+        quiet: NDArray[np.bool_] = squares <= free + 2 * np.sqrt(2 * free)
+        return quiet
+
+    def drawn(self, seen: Real, draws: int, rng: np.random.Generator, *, pooled: bool = True) -> Real:
         """Distances of true differences drawn given what was seen, shape (draws, tables)."""
-        weights = self.weights(seen)
+        weights = self.weights(seen, pooled=pooled)
         out = np.empty((draws, len(weights)))
         for at in range(draws):
             true = self._variances(weights, rng)
