@@ -3,6 +3,7 @@
 Every score is a smooth function of the counts, so its deviation follows from its slope in each (delta method).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -12,6 +13,7 @@ import numpy as np
 from silosynth.common.arrays import Real
 from silosynth.common.evaluate.deconvolved import Z
 
+_TOLD: Final = 4.0  # standard deviations of noise: with less, the delta method means nothing
 _STEP: Final = 1e-3  # units by which a count is moved for a slope: far below one, far above rounding
 
 
@@ -82,16 +84,23 @@ LOWEST: Final = {"calibration": -1.0}
 
 
 def estimated(name: str, of: Ranked) -> Estimate:
-    """A score by its name, from noisy counts."""
+    """A score by its name, from noisy counts; NaN, which may be anything, where too few units rise above the noise."""
     score, low = SCORES[name], LOWEST.get(name, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = score(of)
+        value = score(of) if _told(of) else math.nan
+        if not math.isfinite(value):
+            return Estimate(math.nan, (low, 1.0), (low, 1.0))
         slopes = np.array([(score(moved) - value) / _STEP for moved in _moved(of)])
     present = np.maximum(of.counts.ravel(), 0)
     noise = of.deviation * float(np.sqrt((slopes**2).sum()))
     drawn = (present * slopes**2).sum() - (present * slopes).sum() ** 2 / max(1.0, present.sum())
     both = float(np.sqrt(noise**2 + max(0.0, drawn)))
     return Estimate(min(1.0, max(low, value)), _around(value, noise, low), _around(value, both, low))
+
+
+def _told(of: Ranked) -> bool:
+    """Whether there are units with and without the outcome, beyond what noise may make of none."""
+    return bool((of.counts.sum(axis=0) > _TOLD * of.deviation * math.sqrt(len(of.counts))).all())
 
 
 def _moved(of: Ranked) -> Iterator[Ranked]:
