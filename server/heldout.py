@@ -24,6 +24,7 @@ _TOTAL: Final = "heldout.total."
 _TASK: Final = "heldout.task."
 _SHARES: Final = "heldout.shares."
 _PREDICTED: Final = "heldout.predicted"
+_ROWS: Final = "heldout.rows"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class WholeStudy:
                 arrays[f"{_TASK}{at}.values"] = np.array([value for one in lists for value in one], dtype=np.int64)
             arrays |= {f"{_SHARES}{at}": shares for at, shares in enumerate(state.questions.synthetic)}
             arrays[_PREDICTED] = state.questions.predicted
+            arrays[_ROWS] = np.asarray(state.questions.rows)
         return arrays
 
     def thaw(self, arrays: Mapping[str, NDArray[Any]]) -> State:
@@ -106,9 +108,8 @@ class WholeStudy:
         tasks = [heldout.put_together(self._study, _parts(kind, at, arrays)) for at, kind in enumerate(kinds)]
         shares = [arrays[f"{_SHARES}{at}"] for at in range(len(kinds))]
         totals = [arrays[f"{_TOTAL}{at}"] for at in range(len(kinds)) if f"{_TOTAL}{at}" in arrays]
-        return replace(
-            state, questions=Questions(tuple(tasks), tuple(shares), arrays[_PREDICTED]), totals=tuple(totals)
-        )
+        asked = Questions(tuple(tasks), tuple(shares), arrays[_PREDICTED], int(arrays[_ROWS]))
+        return replace(state, questions=asked, totals=tuple(totals))
 
     def _learnt(self, engine: Any) -> State:
         """The state after the engine's; with the questions, once it has asked its last."""

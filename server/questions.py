@@ -19,9 +19,11 @@ from silosynth.common.engines import heldout
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.forest import LEAF, UNIT, Forest
 from silosynth.common.errors import NotPossible
-from silosynth.common.evaluate.asked import ROWS, Questions
+from silosynth.common.evaluate.asked import Questions
 from silosynth.common.study import Study
 
+ROWS: Final = 30_000
+"""Synthetic rows that questions are made of, and that answers are compared with."""
 FINE_BINS: Final = 20
 """Of an ordered column by itself; a coded one keeps its codes."""
 COARSE_BINS: Final = 5
@@ -57,7 +59,7 @@ def made(study: Study, generator: Generator, seed: int) -> Questions:
     tasks = tuple(_task(study, kind, codes, seed) for kind in planned)
     models = [model for task in tasks if isinstance(task, heldout.CountScores) for model in task.models]
     predicted = np.concatenate([np.zeros(0), *(_predicted(model, codes) for model in models)])
-    return Questions(tasks, tuple(shares(study, task, codes) for task in tasks), predicted)
+    return Questions(tasks, tuple(shares(study, task, codes) for task in tasks), predicted, len(codes))
 
 
 def shares(study: Study, task: heldout.Task, codes: Codes) -> Real:

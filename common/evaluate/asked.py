@@ -1,18 +1,14 @@
 """What held-out units were asked, and what came back: all that their scores are computed from. Values only."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from silosynth.common.arrays import Real, Vector
 from silosynth.common.engines import heldout
 
-ROWS: Final = 30_000
-"""Synthetic rows that questions are made of, and that answers are compared with."""
-
 
 @dataclass(frozen=True)
 class Questions:
-    """The tasks, in the plan's order, and what `ROWS` synthetic rows say to them.
+    """The tasks, in the plan's order, and what so many synthetic `rows` say to them.
 
     `synthetic`: their shares in the cells of each task. `predicted`: the mean probability that a model gives to those
     in each bin of its score, model after model; empty where none is asked about.
@@ -21,6 +17,7 @@ class Questions:
     tasks: tuple[heldout.Task, ...]
     synthetic: tuple[Real, ...] = field(repr=False)
     predicted: Real = field(repr=False)
+    rows: int
 
 
 @dataclass(frozen=True)

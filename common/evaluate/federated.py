@@ -14,7 +14,7 @@ import numpy as np
 from silosynth.common import scale
 from silosynth.common.arrays import Real
 from silosynth.common.engines import heldout
-from silosynth.common.evaluate.asked import ROWS, Heard
+from silosynth.common.evaluate.asked import Heard
 from silosynth.common.evaluate.deconvolved import Distances, Tables, Z, distances
 from silosynth.common.evaluate.ranked import SCORES, Ranked, estimated
 from silosynth.common.study import Study
@@ -96,7 +96,7 @@ class Federated:
     """Every code that synthetic rows have lost, or of which nothing can be said."""
     codes_kept: int
     sums: tuple[Sum, ...]
-    synthetic_rows: int = ROWS
+    synthetic_rows: int
 
     def beside(self, exact: "Federated") -> "Federated":
         """The same, with each score's exact value, which only a simulation knows."""
@@ -153,7 +153,7 @@ def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, 
         deviation = 0.0 if exact else noise(study, task, sites)
         sums.append(Sum(heldout.kind_of(task), None if multiplier is None else float(multiplier), deviation))
         counts, offsets = total / scale.HISTOGRAM_GRID, heldout.layout(study, task).offsets
-        tables = Tables(counts, synthetic, offsets, deviation, ROWS)
+        tables = Tables(counts, synthetic, offsets, deviation, heard.questions.rows)
         match task:
             case heldout.CountOneWays():
                 found = distances(tables, rng)
@@ -166,8 +166,9 @@ def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, 
                 scores["tvd2"] = Measure(found.mean, found.interval)
             case heldout.CountScores():
                 scores |= _of_models(task, tables, heard.questions.predicted)
-    kept = sum(code.state == "kept" for code in codes)
-    return Federated(units, scores, columns, tuple(code for code in codes if code.state != "kept"), kept, tuple(sums))
+    open_ = tuple(code for code in codes if code.state != "kept")
+    kept, rows = len(codes) - len(open_), heard.questions.rows
+    return Federated(units, scores, columns, open_, kept, tuple(sums), rows)
 
 
 def noise(study: Study, task: heldout.Task, answers: int) -> float:

@@ -15,9 +15,7 @@ from silosynth.client.entries import Committed, Planned
 from silosynth.client.ledger import listing
 from silosynth.common import scale
 from silosynth.common.engine import Parted
-from silosynth.common.engines import heldout
 from silosynth.common.errors import NotCertified, QuorumLost
-from silosynth.common.evaluate import federated as federated_module
 from silosynth.common.evaluate.federated import federated, noise
 from silosynth.common.privacy import Part, View, mu_squared
 from silosynth.common.progress import silent
@@ -44,7 +42,6 @@ FEW = {"autoregressive": (("steps", 3.0),), "gan": (("steps", 2.0),)}
 def few_synthetic_rows():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(questions, "ROWS", SYNTHETIC)
-        patch.setattr(federated_module, "ROWS", SYNTHETIC)
         yield
 
 
@@ -109,7 +106,8 @@ def test_the_noise_of_the_totals_is_that_which_is_stated(tmp_path, trust):
     said = federated(study, heard, [len(study.roster)] * 3, seed=0)
     exact = federated(study, true, [len(study.roster)] * 3, seed=0, exact=True)
     low, high = said.units.interval
-    assert low - (high - low) < exact.units.value == len(HELD) < high + (high - low)
+    assert exact.units.value == pytest.approx(len(HELD))
+    assert low - (high - low) < len(HELD) < high + (high - low)  # six standard deviations
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -125,15 +123,6 @@ def test_an_interrupted_evaluation_goes_on_in_the_same_words(tmp_path, masked):
     assert mu_squared(planned.event(), View.AGGREGATE) == max(
         sum(step.repeats / step.multiplier**2 for step in study.plan if step.part is part) for part in Part
     )
-
-
-def test_the_questions_are_those_that_were_frozen(tmp_path):
-    study = study_of(tmp_path)
-    again = tmp_path / "again"
-    whole = played(tmp_path, study).heard.questions
-    resumed = played(again, study_of(again), dies_at=(study.training.releases + 1,)).heard.questions
-    assert [heldout.kind_of(task) for task in whole.tasks] == [heldout.kind_of(task) for task in resumed.tasks]
-    assert [shares.size for shares in resumed.synthetic] == [heldout.answer_size(study, task) for task in resumed.tasks]
 
 
 @pytest.fixture(scope="module")
