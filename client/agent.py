@@ -43,11 +43,11 @@ from silosynth.client.process import alone, main
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
-from silosynth.client.sources import split_holdout, units_of
+from silosynth.client.sources import parted
 from silosynth.client.sources.source import open_source
 from silosynth.client.where import FileSource, Source, SqlSource
 from silosynth.common import wire
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted
 from silosynth.common.errors import InvalidInput, Tampered
 from silosynth.common.study import Study
 
@@ -152,13 +152,10 @@ class Agent:
         gate = Gate(policy, self._ledger, self._noise, self._sessions)
         return Site(self.name, gate, lambda study: self._rows(study, source))
 
-    def _rows(self, study: Study, source: Source) -> Units:
-        """The rows that may be learnt from. Which are held out, or too many of a unit, only the agent's key tells."""
+    def _rows(self, study: Study, source: Source) -> Parted:
+        """The rows of a study. Which are held out, or too many of a unit, only the agent's key tells."""
         table = open_source(source, study)
-        key = key_of_rows(self._key, study.digest)
-        learn = ~split_holdout(table.unit_ids, key, study.holdout)
-        frame, ids = table.frame[learn].reset_index(drop=True), table.unit_ids[learn].reset_index(drop=True)
-        return units_of(study.schema, frame, ids, key=key, most=study.max_rows_per_unit)
+        return parted(study, table.frame, table.unit_ids, key_of_rows(self._key, study.digest))
 
     def _stamp(self, study: str) -> Stamp:
         """Changes whenever a file changes that says whether a study is answered. It begins with the study's own."""
@@ -193,7 +190,7 @@ def _seen(path: Path) -> tuple[int, ...] | None:
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _none(_study: Study) -> Units:
+def _none(_study: Study) -> Parted:
     raise Refused(Reason.NOT_APPROVED)
 
 

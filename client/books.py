@@ -18,10 +18,17 @@ Rules, each named where it is checked:
       once more. A process loses what it does not hold before it promises anything, in any study. Nothing is credited
       to a masked study: a copy from before its first session does not tell that there was one;
   B10 a barred ledger goes on with no study until a person has freed it; then all sessions count as lost;
-  B11 after its receipt nothing of a study is paid for, answered or credited: what was charged is what the receipt says.
+  B11 after its receipt nothing of a study is paid for, answered or credited: what was charged is what the receipt says;
+  B12 a plan costs what its dearer part costs, training or hold-out: a unit is in one of them (privacy.Parallel). What
+      is credited is therefore the price of the whole less that of what was begun, in which the dearer part may be
+      another one than in the rest: with equal parts, half of one begun, nothing is credited, although the rest has a
+      price. After a lost session the rest is paid for again as the dearer part of the rest: whichever part a unit is
+      in, it was paid once for the whole of it and again for the rest of it. A retry costs its event, whichever part
+      answers it.
 An entry that breaks one of them on disk is Tampered: it was not written by this code.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -79,6 +86,14 @@ def price(event: Event) -> Price:
         return Price(noiseless=True)
 
 
+def dearest(prices: Iterable[Price]) -> Price:
+    """The price of disjoint parts, each of which has one: the largest, in each view."""
+    every = [FREE, *prices]
+    return Price(
+        max(one.aggregate for one in every), max(one.local for one in every), any(one.noiseless for one in every)
+    )
+
+
 @dataclass(frozen=True)
 class Spending:
     """What would have been spent after an entry: by its study, and by all studies this ledger has ever seen."""
@@ -128,9 +143,20 @@ class Account:
         return self.answer is not None and self.answer.reserved == self.newest
 
     @property
+    def begun(self) -> int:
+        """The first release that was never begun."""
+        return 0 if self.newest is None else self.newest.release + 1
+
+    @property
     def unreserved(self) -> Price:
         """The price of the planned releases that were never begun: none of a certified step that was."""
-        return price(self.plan.event(0 if self.newest is None else self.newest.release + 1))
+        return price(self.plan.event(self.begun))
+
+    @property
+    def credit(self) -> Price:
+        """What is given back where nothing more will be answered (B12)."""
+        whole = price(self.plan.event())
+        return FREE if whole.noiseless else whole.less(price(self.plan.begun(self.begun)))
 
     @property
     def retried(self) -> Price:
@@ -277,7 +303,7 @@ class Books:
                 return True
             case Voided(study):
                 account = self.account(study)
-                credit = account.unreserved if account.plan.floor is None else FREE  # B9
+                credit = account.credit if account.plan.floor is None else FREE  # B9
                 self.lifetime = self.lifetime.less(credit)
                 self.accounts[study] = replace(account, spent=account.spent.less(credit), closed=True)
                 return True

@@ -8,7 +8,7 @@ known is Tampered, not skipped, because its price would be missing from the sum.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from silosynth.client.refusal import Reason
 from silosynth.common.errors import Tampered
 from silosynth.common.event_json import event_from_json, event_to_json, from_ratio, ratio
-from silosynth.common.privacy import Certified, Composed, Event, Gaussian, Repeated
+from silosynth.common.privacy import Certified, Composed, Event, Gaussian, Parallel, Part, Repeated
 
 if TYPE_CHECKING:
     from silosynth.common.study import Study  # a ledger is shown without what a schema needs
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 ROOT: Final = bytes(32)
 """The hash before the first entry."""
 
@@ -37,12 +37,16 @@ class Opened:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """`repeats` releases of one kind, each an `event`. `certified`: mu^2 of all together (privacy.Certified)."""
+    """`repeats` releases of one kind, each an `event`. `certified`: mu^2 of all together (privacy.Certified).
+
+    `part`: which units answer it; each unit pays for one part.
+    """
 
     kind: str
     repeats: int
     event: Event
     certified: Fraction | None = None
+    part: Part = Part.TRAIN
 
     @property
     def history(self) -> Event:
@@ -56,6 +60,12 @@ class PlannedStep:
         if left == self.repeats > 0:
             return self.history
         return Repeated(left, self.event) if left > 0 and self.certified is None else None
+
+    def begun(self, first: int) -> Event | None:
+        """What is paid for with its first releases: all of a certified step, which is paid for at once."""
+        if first <= 0:
+            return None
+        return self.history if first >= self.repeats or self.certified else Repeated(first, self.event)
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,8 @@ class Planned:
             repr(study.budget.delta),
             private,
             tuple(
-                PlannedStep(step.kind, step.repeats, step.event(study.shares), step.certified) for step in study.plan
+                PlannedStep(step.kind, step.repeats, step.event(study.shares), step.certified, step.part)
+                for step in study.plan
             ),
             study.attempts,
             study.floor if study.masked else None,
@@ -102,14 +113,21 @@ class Planned:
         """Certified histories in it."""
         return sum(step.certified is not None for step in self.steps)
 
-    def event(self, first: int = 0) -> Composed:
+    def event(self, first: int = 0) -> Parallel:
         """Everything planned, from release number `first` on, as it is paid for."""
-        left: list[Event] = []
+        return self._in_parts(PlannedStep.rest, first)
+
+    def begun(self, first: int) -> Parallel:
+        """Everything planned before release number `first`, as it is paid for."""
+        return self._in_parts(PlannedStep.begun, first)
+
+    def _in_parts(self, of: Callable[[PlannedStep, int], Event | None], first: int) -> Parallel:
+        parts: dict[Part, list[Event]] = {part: [] for part in Part}
         for step in self.steps:
-            if (rest := step.rest(first)) is not None:
-                left.append(rest)
+            if (event := of(step, first)) is not None:
+                parts[step.part].append(event)
             first -= step.repeats
-        return Composed(tuple(left))
+        return Parallel(tuple(Composed(tuple(events)) for events in parts.values()))
 
     def kinds(self, first: int) -> Iterator[Event]:
         """What single releases are, from release number `first` on: one of each step that is not over."""
@@ -393,15 +411,14 @@ def _head_row(row: object) -> tuple[str, int, str]:
 
 
 def _step_row(step: PlannedStep) -> list[Any]:
-    row: list[Any] = [step.kind, step.repeats, event_to_json(step.event)]
-    return row if step.certified is None else [*row, ratio(step.certified)]
+    certified = None if step.certified is None else ratio(step.certified)
+    return [step.kind, step.repeats, event_to_json(step.event), certified, str(step.part)]
 
 
 def _step(row: object) -> PlannedStep:
     match row:
-        case [str(kind), int(repeats), event] if repeats > 0:
-            return PlannedStep(kind, repeats, event_from_json(event))
-        case [str(kind), int(repeats), event, str(certified)] if repeats > 0:
-            return PlannedStep(kind, repeats, event_from_json(event), from_ratio(certified))
+        case [str(kind), int(repeats), event, str() | None as certified, str(part)] if repeats > 0:
+            price = None if certified is None else from_ratio(certified)
+            return PlannedStep(kind, repeats, event_from_json(event), price, Part(part))
         case _:
             raise ValueError("not a planned step")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from silosynth.client import ledger
-from silosynth.client.books import FREE, Books, Price, price
+from silosynth.client.books import FREE, Books, Price, dearest, price
 from silosynth.client.entries import (
     Barred,
     Committed,
@@ -33,7 +33,18 @@ from silosynth.client.entries import (
     write,
 )
 from silosynth.common.accounting import epsilon
-from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled, View
+from silosynth.common.privacy import (
+    Certified,
+    Composed,
+    Event,
+    Gaussian,
+    NoPrivacy,
+    Parallel,
+    Part,
+    Repeated,
+    Sampled,
+    View,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +56,9 @@ _WHY: Final = {
     "pairs": "how often values of two columns occur together",
     "gradient": "how to improve the network: the sum of clipped gradients",
     "learn": "a model that the site trained by itself, on noisy sums",
+    "holdout-one-ways": "how often each value occurs among held-out persons",
+    "holdout-pairs": "how often values of two columns occur together among held-out persons",
+    "holdout-scores": "how models trained on synthetic rows score held-out persons",
     "discriminator": "a discriminator that the site trained by itself, on noisy sums",
 }
 """Task kinds of the engines in words. A kind that is not here speaks for itself."""
@@ -80,7 +94,7 @@ def listing(path: Path) -> tuple[OutboxLine, ...]:
     """Everything that left, oldest first. Raises InvalidInput where there is no ledger, Tampered."""
     plans: dict[str, Planned] = {}
     reserved: dict[tuple[str, int, int], Reserved] = {}
-    sent = Price()
+    sent: dict[str, dict[Part, Price]] = {}
     begun: set[tuple[str, str]] = set()
     lines: list[OutboxLine] = []
     for entry in ledger.listing(path):
@@ -91,8 +105,12 @@ def listing(path: Path) -> tuple[OutboxLine, ...]:
                 reserved[study, release, attempt] = reservation
             case Committed(study, release, attempt) as committed:
                 plan, reservation = plans[study], reserved.pop((study, release, attempt))
-                sent += _cost(plan, committed, reservation.event, begun) + Price(noiseless=not plan.private)
-                lines.append(_line(entry, committed, plan, reservation, sent))
+                parts, step = sent.setdefault(study, {}), plan.step_of(release)
+                part = step.part if step else Part.TRAIN
+                cost = _cost(plan, committed, reservation.event, begun) + Price(noiseless=not plan.private)
+                parts[part] = parts.get(part, Price()) + cost
+                total = sum((dearest(one.values()) for one in sent.values()), Price())
+                lines.append(_line(entry, committed, plan, reservation, total))
             case _:
                 pass
     return tuple(lines)
@@ -149,7 +167,7 @@ def noise_in_words(event: Event) -> str:
             return "none: NO PRIVACY"
         case Repeated(count, inner):
             return f"{count} times {noise_in_words(inner)}"
-        case Composed(events):
+        case Composed(events) | Parallel(events):
             return "; ".join(noise_in_words(inner) for inner in events)
         case Sampled(rate, inner):
             return f"{noise_in_words(inner)}, over a secret random {100 * float(rate):.3g} % of the persons"

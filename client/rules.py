@@ -9,6 +9,7 @@ from silosynth.client.entries import Planned
 from silosynth.client.refusal import Reason, Refused
 from silosynth.common import secagg_study
 from silosynth.common.accounting import mu_squared_for
+from silosynth.common.engines import heldout
 from silosynth.common.errors import InvalidStudy, NotPossible
 from silosynth.common.privacy import Certified, View
 from silosynth.common.sampled import covers, epsilon_of
@@ -105,6 +106,8 @@ class HonestPlan:
         kinds = {step.kind for step in study.plan}  # a task tells its step by its kind
         if not study.plan or len(kinds) < len(study.plan) or not all(_sound(step, study.trust) for step in study.plan):
             raise Refused(Reason.BAD_PLAN)
+        if not study.training.plan:
+            raise Refused(Reason.BAD_PLAN)
         try:
             fits = _fits(study)
         except ValueError as error:  # a multiplier that is no multiplier
@@ -115,6 +118,8 @@ class HonestPlan:
 
 def _sound(step: Step, trust: Trust) -> bool:
     """Whether a step says what is done once, and a price of its own exactly where its sums are sampled."""
+    if not heldout.is_sound(step):
+        return False
     if step.repeats < 1 or (step.certified is not None) != (step.sampled and not step.noiseless):
         return False
     if (step.within or step.sampled) and trust is not Trust.LOCAL:
@@ -126,10 +131,11 @@ def _sound(step: Step, trust: Trust) -> bool:
 
 def _fits(study: Study) -> bool:
     """Whether the plan costs what the study says, by this site's own reckoning. Raises ValueError."""
-    event, budget = Planned.of(study, private=True).event(), study.budget
+    planned, budget = Planned.of(study, private=True), study.budget
+    event = planned.event()
     cost = price(event)
-    claimed = [event for event in event.events if isinstance(event, Certified)]
-    if not all(covers(certified) for certified in claimed):
+    claimed = [step.history for step in planned.steps if step.certified is not None]
+    if not all(isinstance(one, Certified) and covers(one) for one in claimed):
         return False
     if math.isinf(budget.epsilon):
         return True

@@ -12,14 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from silosynth.client.engines import ENGINES
+from silosynth.client import engines
 from silosynth.client.gate import Gate, Sealed
 from silosynth.client.installed import code_digest
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import among
-from silosynth.common.engine import Parts, Units
-from silosynth.common.engines import CODECS
+from silosynth.common.engine import Parted, Parts, Units
+from silosynth.common.engines import codec_of
 from silosynth.common.errors import MalformedFrame, Tampered
+from silosynth.common.privacy import Part
 from silosynth.common.study import Member, Study
 from silosynth.common.wire import (
     NONCE_BYTES,
@@ -50,14 +51,14 @@ class Site:
         self,
         name: str,
         gate: Gate,
-        load: Callable[[Study], Units],
+        load: Callable[[Study], Parted],
         admit: Callable[[str], None] = lambda _study: None,
     ) -> None:
         self.name = name
         self._gate = gate
         self._load = load
         self._admit = admit
-        self._studies: dict[str, tuple[Study, Units]] = {}
+        self._studies: dict[str, tuple[Study, Parted]] = {}
         self._turns: dict[str, threading.Lock] = {}
 
     def approve(self, study: Study) -> None:
@@ -67,7 +68,7 @@ class Site:
             raise Refused(Reason.NOT_A_MEMBER)
         if study.code and study.code != code_digest():
             raise Refused(Reason.OTHER_CODE)
-        if study.engine not in ENGINES:
+        if study.engine not in engines.ENGINES:
             raise Refused(Reason.ENGINE_NOT_ALLOWED)
         units = self._load(study)
         if not _fits(units, member, study):
@@ -89,11 +90,12 @@ class Site:
                 if sealed := self._gate.recall(request):  # asked before: the same bytes
                     return sealed
                 study, units = self._approved(request.study)
-                half = ENGINES[study.engine](among(study, request))  # closed registry
-                task = CODECS[study.engine].put_together(study, request.parts)
+                part = _part(study, request)
+                half = engines.half_of(among(study, request), part)  # closed registry
+                task = codec_of(study, part).put_together(study, request.parts)
                 claim = half.claim(task)  # the price, before any row is read
                 permit = self._gate.permit(study, request, claim)  # policy, then ledger: on disk, or not at all
-                noised = half.answer(task, units, permit.mechanism)
+                noised = half.answer(task, units.of(part), permit.mechanism)
                 return self._gate.seal(permit, noised)  # performed == paid for, on disk, once
         except Refused as refused:
             return self._refuse(request, refused.reason)
@@ -148,7 +150,7 @@ class Site:
     def _turn(self, digest: str) -> AbstractContextManager[object]:
         return self._turns.get(digest, nullcontext())
 
-    def _approved(self, digest: str) -> tuple[Study, Units]:
+    def _approved(self, digest: str) -> tuple[Study, Parted]:
         if digest not in self._studies:
             raise Refused(Reason.UNKNOWN_STUDY)
         return self._studies[digest]
@@ -158,7 +160,19 @@ class Site:
         return self._gate.refuse(request.study, reason)
 
 
-def _fits(units: Units, member: Member, study: Study) -> bool:
-    """Whether the rows that count, at most `max_rows_per_unit` of each unit, have a slot each."""
+def _part(study: Study, request: Request) -> Part:
+    """Whose step a release is: the approved plan says it, not the task, and no engine chooses its units."""
+    try:
+        return study.step_of(request.release).part
+    except IndexError as error:
+        raise Refused(Reason.OUT_OF_PLAN) from error
+
+
+def _fits(units: Parted, member: Member, study: Study) -> bool:
+    """Whether the rows that count of each part, at most `max_rows_per_unit` of each unit, have a slot each."""
+    return all(_rows(units.of(part), study) <= member.capacity for part in Part)
+
+
+def _rows(units: Units, study: Study) -> int:
     _, rows = np.unique(units.owner, return_counts=True)
-    return bool(np.minimum(rows, study.max_rows_per_unit).sum() <= member.capacity)
+    return int(np.minimum(rows, study.max_rows_per_unit).sum())

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from silosynth.common.accounting import epsilon
 from silosynth.common.formal import hiding
-from silosynth.common.privacy import Composed, Event, Repeated, View, mu_squared
+from silosynth.common.privacy import Composed, Event, Parallel, Part, Repeated, View, mu_squared
 from silosynth.common.sampled import epsilon_of, is_sampled
 from silosynth.common.study import Step, Study, Trust
 
@@ -20,6 +20,10 @@ FORMAT: Final = 2
 ACCOUNTING: Final = 1
 """Version of the accountants: another one wherever the same events get another epsilon."""
 
+DISJOINT: Final = (
+    "each person of a site is held out or trained on, as a keyed hash of that person alone says, and pays for the sums "
+    "of that part only: epsilon is that of the dearer part"
+)
 SAMPLING: Final = "Poisson: a person takes part in a sampled sum by a secret coin of its own, thrown anew for each sum"
 ACCOUNTANT: Final = "privacy loss distributions, in both directions, of all releases together"
 GAUSSIAN_ACCOUNTANT: Final = "Gaussian differential privacy: exact mu^2 of all releases, its curve in closed form"
@@ -61,12 +65,13 @@ class Prices:
     local: float
 
 
-def performed(study: Study, releases: int, asked: Sequence[Asked] = ()) -> Composed:
-    """The events of the first `releases` of the plan, in order; a certified step is charged whole once it was begun.
+def performed(study: Study, releases: int, asked: Sequence[Asked] = ()) -> Parallel:
+    """The events of the first `releases` of the plan, part by part; a certified step is charged whole once begun.
 
     Of secure sums, those of every attempt that was `asked`, each with the sites it was asked of.
     """
-    return Composed(tuple(_event(*run) for run in _runs(study, releases, asked)))
+    runs = _runs(study, releases, asked)
+    return Parallel(tuple(Composed(tuple(_event(*run) for run in runs if run[0].part is part)) for part in Part))
 
 
 def prices(study: Study, releases: int, asked: Sequence[Asked] = ()) -> Prices:
@@ -108,6 +113,8 @@ def claims(study: Study, releases: int, noise: Noise, asked: Sequence[Asked] = (
     }
     events = performed(study, releases, asked)
     content["adversaries"] = [one.to_json() for one in hiding(study, events, private=noise is Noise.SYSTEM)]
+    if any(step.part is Part.HOLDOUT for step in study.plan):
+        content["assumptions"] |= {"parts": DISJOINT}
     if study.masked:
         content["attempts"] = _attempts(asked)
         content["rounds"] = rounds(asked)
@@ -153,7 +160,7 @@ def rounds(asked: Sequence[Asked]) -> list[dict[str, Any]]:
     return runs
 
 
-def _charged(events: Composed, delta: float) -> dict[str, Any]:
+def _charged(events: Parallel, delta: float) -> dict[str, Any]:
     """What sites' ledgers hold for it: more than the study's own epsilon, because it must compose with any other."""
     price = mu_squared(events, View.LOCAL)
     return {"mu_squared": str(price), "epsilon": epsilon(price, delta)}
@@ -212,6 +219,8 @@ def _described(step: Step, count: int, shares: int) -> dict[str, Any]:
 
 def _mechanism(step: Step, count: int, shares: int) -> dict[str, Any]:
     content: dict[str, Any] = {"kind": step.kind, "count": count}
+    if step.part is Part.HOLDOUT:
+        content["part"] = str(step.part)
     if step.within:
         inner = [_mechanism(sums, sums.repeats, shares) for sums in step.within]
         return content | {"mechanism": "learnt at the site, from these sums each time", "within": inner}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from silosynth.common import accounting, sampled, secagg_study
 from silosynth.common.column import Column, Kind
-from silosynth.common.privacy import Composed, Event, View, mu_squared
+from silosynth.common.privacy import Event, Part, View, mu_squared
 from silosynth.common.secagg.roster import grouped
 from silosynth.common.study import Step, Study, Trust
 
@@ -20,6 +20,9 @@ _KINDS = {
     "one-ways": "how often each value of each column stands in the table, each column by itself",
     "pairs": "how often each pair of coarse values of two columns stands together",
     "gradient": "how the model's parameters should move to fit the rows better, each person's part bounded",
+    "holdout-one-ways": "held-out persons only: how often each value of each column stands in their rows",
+    "holdout-pairs": "held-out persons only: how often pairs of coarse values of some columns stand together",
+    "holdout-scores": "held-out persons only: how models that were trained on synthetic rows score them, by outcome",
     "learn": "a model of its rows",
     "discriminator": "a network that tells its rows from synthetic ones",
 }
@@ -29,6 +32,10 @@ _BULLET = re.compile(r" *(- |[0-9]+\. )?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_HELD_OUT = (
+    " They answer, with noise, how good the synthetic table is. A keyed hash of each person alone says who is held "
+    "out, so each pays either for the model or for this, and it costs nobody anything on top."
+)
 _ROWS_STAY = (
     "Rows never leave. A site answers with sums of whole numbers over all its persons, to which it has added noise "
     "before they leave. Nothing else about its rows is sent: no exact counts, no error texts, no bounds."
@@ -81,7 +88,7 @@ def plan_event(study: Study) -> Event | None:
     """The whole plan as one event; None where it is not resolved, or has a step without noise."""
     if not study.plan or any(step.noiseless for step in study.plan):
         return None
-    return Composed(tuple(step.history(study.shares) for step in study.plan))
+    return study.history
 
 
 def _wrapped(line: str) -> str:
@@ -103,6 +110,8 @@ def _purpose(study: Study) -> list[str]:
     if study.target:
         lines.append(f"The synthetic table is to help predict {study.target!r}.")
     lines.append(f"{study.holdout:.0%} of the persons at each site are held out: they are never used for the model.")
+    if any(step.part is Part.HOLDOUT for step in study.plan):
+        lines[-1] += _HELD_OUT
     return lines
 
 

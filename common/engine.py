@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silosynth.common.arrays import Codes, Index, Real, Vector, Weights
-from silosynth.common.privacy import Event
+from silosynth.common.privacy import Event, Part
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,32 @@ class Units:
 
     codes: Codes = field(repr=False)  # (rows, columns)
     owner: Index = field(repr=False)  # (rows,)
+
+
+@dataclass(frozen=True)
+class Parted:
+    """The rows of one site for one study, each unit wholly in one of its parts."""
+
+    train: Units
+    holdout: Units
+
+    @classmethod
+    def none_held_out(cls, units: Units) -> "Parted":
+        """All units to learn from."""
+        return cls(units, Units(units.codes[:0], units.owner[:0]))
+
+    def of(self, part: Part) -> Units:
+        """The units that answer steps of a part."""
+        match part:
+            case Part.TRAIN:
+                return self.train
+            case Part.HOLDOUT:
+                return self.holdout
+
+    @property
+    def rows(self) -> int:
+        """Rows of both."""
+        return self.train.owner.size + self.holdout.owner.size
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from silosynth.common import sampled
 from silosynth.common.accounting import mu_squared_for
-from silosynth.common.engines import SPLITS
+from silosynth.common.engines import SPLITS, heldout
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, NotPossible
-from silosynth.common.privacy import Composed
+from silosynth.common.privacy import Composed, Part
 from silosynth.common.study import Budget, Member, Step, Study, Trust
 
 _FEWEST_HONEST = 2
@@ -20,11 +20,12 @@ _TINY, _FAR = 1e-300, 10.0  # an epsilon and a log for those that are none
 
 
 def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
-    """The study with its roster and its plan.
+    """The study with its roster and its plan: first what the engine asks, then what the held-out units are asked.
 
     Formal guarantee: the plan's epsilon against everybody who sees totals is at most the budget's. Sums over all units:
     the sum of repeats / multiplier^2 is at most accounting.mu_squared_for(epsilon, delta), in exact rationals. With
-    sums over Poisson samples: by sampled.epsilon_of, of the whole plan. Multipliers are rounded up to 6 digits.
+    sums over Poisson samples: by sampled.epsilon_of, of the whole plan. Multipliers are rounded up to 6 digits. The
+    same holds of what held-out units are asked, by itself: they pay for nothing else (privacy.Parallel).
 
     Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
     """
@@ -40,9 +41,11 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
             raise InvalidStudy("[engine] key 'rate': must lie above 0, by more than rounding, and at most at 1")
     if any(share.within or share.sampled for share in shares) and study.trust is not Trust.LOCAL:
         raise InvalidStudy("[study] key 'trust': a site learns by itself only with trust = \"local\"")
+    held = heldout.split(study)
     if math.isinf(study.budget.epsilon):
-        return replace(study, roster=roster, plan=_steps(shares, lambda _share, _repeats: None))
+        return replace(study, roster=roster, plan=_steps(shares, _no_noise) + _of_holdout(_steps(held, _no_noise)))
     affordable = mu_squared_for(study.budget.epsilon, study.budget.delta)
+    evaluation = _of_holdout(_steps(held, lambda share, repeats: _multiplier(share, repeats, affordable, 1)))
 
     def plan(fraction: float) -> tuple[Step, ...]:
         def multiplier(share: Share, repeats: int) -> Fraction:
@@ -51,12 +54,12 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
         return _steps(shares, multiplier)
 
     if not any(share.sampled for share in shares):
-        return replace(study, roster=roster, plan=plan(1))
+        return replace(study, roster=roster, plan=plan(1) + evaluation)
     found = _least_noise(plan, study.budget)
     certified = tuple(
         replace(step, certified=sampled.certify(step.history(1))) if step.sampled else step for step in found
     )
-    return replace(study, roster=roster, plan=certified)
+    return replace(study, roster=roster, plan=certified + evaluation)
 
 
 def _steps(
@@ -69,6 +72,14 @@ def _steps(
         else Step(share.kind, share.repeats, multiplier(share, times * share.repeats), _six_digits(share.rate))
         for share in shares
     )
+
+
+def _no_noise(_share: Share, _repeats: int) -> None:
+    return None
+
+
+def _of_holdout(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(replace(step, part=Part.HOLDOUT) for step in steps)
 
 
 def _leaves(shares: tuple[Share, ...]) -> Iterator[Share]:

@@ -29,6 +29,13 @@ class View(StrEnum):
     """Everybody else in collusion, or secure sums broken: what a site's own noise alone promises."""
 
 
+class Part(StrEnum):
+    """Which units answer a step: each unit of a site is in one part for the whole of a study."""
+
+    TRAIN = "train"
+    HOLDOUT = "holdout"
+
+
 class Unpriced(SilosynthError):
     """An event whose price is not finite, where a finite one is needed."""
 
@@ -77,6 +84,22 @@ class Composed:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    """Histories of disjoint parts of the units: no unit is in two of them.
+
+    Formal guarantee: let a keyed function of each unit alone say which part it is in (client/sources/split.py),
+    whatever the other units are, and let the events of a part be computed from its units and from anything that was
+    released before, of any part. For every key, adding or removing one unit changes one part by that unit and no other
+    part, so the answers of all other parts are post-processing: the whole is as private as the dearest part, in each
+    view (parallel composition, McSherry 2009, theorem 4; adaptively in both directions, because the unit's part is
+    fixed before the first question). Events of several parts are not a sequence for any unit: what is left of a plan is
+    not the difference of two such prices (books.Account.credit).
+    """
+
+    parts: "tuple[Event, ...]"
+
+
+@dataclass(frozen=True)
 class Sampled:
     """`event` on a Poisson sample: each unit takes part by a secret coin of its own that shows heads at `rate`.
 
@@ -111,7 +134,7 @@ class Certified:
             raise ValueError("a certified price must be positive")
 
 
-Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed | Sampled | Certified
+Event: TypeAlias = Gaussian | NoPrivacy | Repeated | Composed | Parallel | Sampled | Certified
 
 
 def in_runs(counted: Iterable[tuple[int, Event]]) -> Composed:
@@ -139,6 +162,8 @@ def mu_squared(event: Event, view: View) -> Fraction:
             return count * mu_squared(inner, view)
         case Composed(events):
             return sum((mu_squared(inner, view) for inner in events), Fraction(0))
+        case Parallel(parts):
+            return max((mu_squared(part, view) for part in parts), default=Fraction(0))
         case Sampled(_, inner):
             return mu_squared(inner, view)
         case Certified(_, certified):

@@ -31,7 +31,18 @@ import numpy as np
 
 from silosynth.common import accounting
 from silosynth.common.errors import NotPossible
-from silosynth.common.privacy import Certified, Composed, Event, Gaussian, NoPrivacy, Repeated, Sampled, Unpriced, View
+from silosynth.common.privacy import (
+    Certified,
+    Composed,
+    Event,
+    Gaussian,
+    NoPrivacy,
+    Parallel,
+    Repeated,
+    Sampled,
+    Unpriced,
+    View,
+)
 from silosynth.common.privacy import mu_squared as priced
 
 if TYPE_CHECKING:
@@ -80,8 +91,11 @@ def epsilon_of(event: Event, delta: float, view: View = View.LOCAL) -> float:
     """Least epsilon, rounded up, at which a whole history is (epsilon, delta)-differentially private.
 
     Of certified histories it takes what happened, not the number: this is the epsilon of a study by itself. Inf where
-    the accountant cannot reach delta. Raises Unpriced for a release without noise, ValueError for an impossible delta.
+    the accountant cannot reach delta. Of disjoint parts, the largest: each unit is in one. Raises Unpriced for a
+    release without noise, ValueError for an impossible delta.
     """
+    if isinstance(event, Parallel):
+        return max((epsilon_of(part, delta, view) for part in event.parts), default=0.0)
     if not is_sampled(event):
         return accounting.epsilon(priced(event, view), delta)
     if not accounting.SLACK < delta < 1:
@@ -104,7 +118,7 @@ def is_sampled(event: Event) -> bool:
             return True
         case Repeated(_, inner) | Certified(inner, _):
             return is_sampled(inner)
-        case Composed(events):
+        case Composed(events) | Parallel(events):
             return any(is_sampled(inner) for inner in events)
         case Gaussian() | NoPrivacy():
             return False
@@ -147,6 +161,8 @@ def _sums(event: Event, times: int) -> Counter[Sampled | Gaussian]:
             return sum((_sums(inner, times) for inner in events), Counter())
         case Certified(inner, _):
             return _sums(inner, times)
+        case Parallel():
+            raise ValueError("parts are accounted for one by one, and stand in nothing else")
         case NoPrivacy():
             raise Unpriced("a release without noise has no finite price")
 

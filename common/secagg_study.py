@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from silosynth.common import scale
+from silosynth.common.engines import heldout
 from silosynth.common.errors import InvalidStudy
 from silosynth.common.scale import Sensitivity
 from silosynth.common.secagg.faults import Fault, SumRefused
@@ -13,7 +14,7 @@ from silosynth.common.secagg.rounds import Round
 from silosynth.common.study import Study
 from silosynth.common.wire import Request
 
-_COUNTS: Final = frozenset({"one-ways", "pairs"})
+_COUNTS: Final = frozenset({"one-ways", "pairs", *heldout.KINDS})
 """Kinds of releases that are histograms. All others are taken for clipped sums, whose values are larger."""
 
 
@@ -73,7 +74,7 @@ def ring_of(study: Study, release: int) -> Ring:
         raise SumRefused(Fault.OUT_OF_PLAN) from error
     columns, rows = len(study.schema.columns), sum(member.capacity for member in study.roster)
     if step.kind in _COUNTS:
-        tables = max(columns, columns * (columns - 1) // 2)
+        tables = max(heldout.MOST_MODELS, columns, columns * (columns - 1) // 2)
         grid, sensitivity = scale.HISTOGRAM_GRID, scale.histogram_sensitivity(tables)
     else:
         grid, sensitivity = scale.SUM_GRID, scale.clipped_sum_sensitivity()

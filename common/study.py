@@ -6,13 +6,24 @@ have different digests; what a person signs is the digest.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
 from silosynth.common.errors import InvalidStudy
-from silosynth.common.privacy import Certified, Event, Gaussian, NoPrivacy, Repeated, Sampled, in_runs
+from silosynth.common.privacy import (
+    Certified,
+    Composed,
+    Event,
+    Gaussian,
+    NoPrivacy,
+    Parallel,
+    Part,
+    Repeated,
+    Sampled,
+    in_runs,
+)
 from silosynth.common.schema import Schema
 
 FORMAT = 1
@@ -73,7 +84,7 @@ class Step:
 
     A release is a noisy sum at `multiplier` (None: without noise, simulations only), over all units or over a Poisson
     sample of them at `rate`; or it is what a site learns by itself from the sums of `within`, of which only the end
-    leaves. `certified` is the mu^2 of all repeats together where something is sampled.
+    leaves. `certified` is the mu^2 of all repeats together where something is sampled. `part`: who answers it.
     """
 
     kind: str
@@ -82,6 +93,7 @@ class Step:
     rate: Fraction | None = None
     within: "tuple[Step, ...]" = ()
     certified: Fraction | None = None
+    part: Part = Part.TRAIN
 
     @property
     def noiseless(self) -> bool:
@@ -132,6 +144,8 @@ class Study:
     """Most attempts at one release: a site that drops out costs another one, and each costs its price."""
     code: str = ""
     """The digest of the software that sites run (common/code.py), 64 hex digits; empty in simulations."""
+    evaluate: bool = True
+    """Whether the held-out units, if there are any, answer how good the generator is: see common/engines/heldout.py."""
 
     def __post_init__(self) -> None:
         # one form for each meaning, so that equal studies have equal digests
@@ -159,6 +173,20 @@ class Study:
     def most_rows_of_a_unit(self) -> int:
         """Rows of one unit that count, at most: 1 where every row is a unit."""
         return self.max_rows_per_unit if self.unit else min(self.max_rows_per_unit, 1)
+
+    @property
+    def training(self) -> "Study":
+        """The study as its engine sees it: without the steps that held-out units answer."""
+        return replace(self, plan=tuple(step for step in self.plan if step.part is Part.TRAIN))
+
+    @property
+    def history(self) -> Parallel:
+        """The whole plan as it is charged, part by part. Raises ValueError where a number is not one of an event."""
+        return Parallel(
+            tuple(
+                Composed(tuple(step.history(self.shares) for step in self.plan if step.part is part)) for part in Part
+            )
+        )
 
     @property
     def releases(self) -> int:

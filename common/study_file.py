@@ -14,7 +14,9 @@ from typing import Any
 
 from silosynth.common import secagg_study
 from silosynth.common.column_file import read_column, write_column
+from silosynth.common.engines import heldout
 from silosynth.common.errors import InvalidStudy, NotPossible
+from silosynth.common.privacy import Part
 from silosynth.common.schema import Schema
 from silosynth.common.secagg.roster import MAX_MEMBERS
 from silosynth.common.study import FORMAT, Budget, Member, Step, Study, Trust
@@ -92,6 +94,7 @@ def _study_lines(study: Study) -> list[str]:
         "name": study.name, "purpose": study.purpose or None, "target": study.target, "unit": study.unit,
         "holdout": study.holdout, "engine": study.engine, "trust": study.trust.value, "rows": study.rows,
         "max_rows_per_unit": study.max_rows_per_unit, "code": study.code or None,
+        "evaluate": None if study.evaluate else False,
     }  # fmt: skip
     return [entry(key, value) for key, value in values.items() if value is not None]
 
@@ -113,6 +116,8 @@ def _member_lines(member: Member) -> Iterator[str]:
 def _step_lines(step: Step) -> Iterator[str]:
     yield entry("kind", step.kind)
     yield entry("repeats", step.repeats)
+    if step.part is not Part.TRAIN:
+        yield entry("part", step.part.value)
     if not step.within:
         yield entry("multiplier", _NONE if step.multiplier is None else _decimal(step.multiplier))
     for key, value in (("rate", step.rate), ("certified", step.certified)):
@@ -162,6 +167,13 @@ def _check_run(study: Study) -> None:
         raise InvalidStudy('[[plan]]: a site learns by itself, and from samples, only with trust = "local"')
     if any((step.rate or 0) > 1 for outer in study.plan for step in (outer, *outer.within)):
         raise InvalidStudy("[[plan]] key 'rate': is a chance, so at most 1")
+    if not all(map(heldout.is_sound, study.plan)):
+        raise InvalidStudy(
+            f"[[plan]] key 'part': must be {Part.HOLDOUT.value!r} for steps of kind {', '.join(heldout.KINDS)}, and "
+            "for no others"
+        )
+    if any(step.part is not Part.TRAIN for outer in study.plan for step in outer.within):
+        raise InvalidStudy("[[plan.within]] key 'part': is said of the step around it")
     sites, keys = [member.name for member in study.roster], [member.key for member in study.roster if member.key]
     if len(set(sites)) != len(sites):
         raise InvalidStudy("[[roster]]: two sites have one name; rename one")
@@ -201,6 +213,7 @@ def _study(source: str, tables: dict[str, Any], schema: Schema) -> Study:
         roster=tuple(_roster(source, tables["roster"])),
         plan=tuple(_plan(source, tables["plan"])),
         purpose=table.text("purpose", ""),
+        evaluate=table.flag("evaluate", default=True),
         code=_hex(table, "code", "the software that sites run, as `silosynth site doctor` shows them"),
     )
     table.done()
@@ -251,9 +264,17 @@ def _step(table: TableReader, within: tuple[Step, ...] = ()) -> Step:
         None if within else _fraction(table, "rate"),
         within,
         _fraction(table, "certified"),
+        _part(table),
     )
     table.done()
     return step
+
+
+def _part(table: TableReader) -> Part:
+    part = table.text("part", Part.TRAIN.value)
+    if part not in list(Part):
+        raise table.wrong("part", f"must be one of {', '.join(Part)}")
+    return Part(part)
 
 
 def _fraction(table: TableReader, key: str) -> Fraction | None:

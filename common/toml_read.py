@@ -66,6 +66,13 @@ class TableReader:
             raise self.wrong(key, f"must be a whole number between {low} and {high}")
         return value
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self.take(key)
+        if value is not None and type(value) is not bool:
+            raise self.wrong(key, "must be true or false, without quotes")
+        return default if value is None else value
+
     def number(self, key: str, default: float) -> float:
         """A number."""
         value = self.take(key)

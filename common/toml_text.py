@@ -32,7 +32,7 @@ def comment(text: str) -> str:
 def _scalar(value: str | float) -> str:
     if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _rows(items: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from silosynth.common.certificate import Asked, Noise
 from silosynth.common.errors import MalformedFrame, NotCertified
-from silosynth.common.privacy import Composed, Event, Unpriced, View, mu_squared
+from silosynth.common.privacy import Event, Unpriced, View, mu_squared
 from silosynth.common.receipt import Charges, Cost, ForgedReceipt, Receipt, Signed, rewritten, runs_of, verified
 from silosynth.common.study import Member, Study
 
@@ -63,7 +63,7 @@ def check_charges(study: Study, noise: Noise, asked: Sequence[Asked], receipts: 
         if charges.private != (noise is Noise.SYSTEM):  # C2
             known = "cannot be predicted" if charges.private else "can be predicted"
             raise NotCertified(Check.NOISE, f"{site}: says that its noise {known}, and the certificate {str(noise)!r}")
-        if charges.planned != _cost(Composed(tuple(step.history(study.shares) for step in study.plan))):
+        if charges.planned != _cost(study.history):
             raise NotCertified(Check.CHARGES, f"{site}: paid another price for the plan than follows from it")  # C3
         answered = _answered(study, site, charges)
         _check_told(study, place, asked, answered)

@@ -8,12 +8,14 @@ import numpy as np
 
 from silosynth.common.arrays import Vector
 from silosynth.common.engine import Each, Generator, Parts
-from silosynth.common.engines import CODECS
+from silosynth.common.engines import codec_of
+from silosynth.common.evaluate.asked import Heard
 from silosynth.common.progress import Progress
 from silosynth.common.receipt import Signed
 from silosynth.common.study import Study
 from silosynth.server.certificate import Asked
 from silosynth.server.engines import ENGINES
+from silosynth.server.heldout import WholeStudy
 from silosynth.server.journal import Journal
 
 
@@ -35,6 +37,8 @@ class Learnt:
     generator: Generator
     units: float
     receipts: Mapping[str, Signed] = field(default_factory=dict)
+    heard: Heard | None = None
+    """What the held-out units said, where they were asked."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,13 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
     bytes, or where answers were masked, in a new session, as another attempt.
     `seed` drives sampling inside the engine, never noise. The receipts come last: asked for again, they are the same.
     """
-    half, codec = ENGINES[study.engine](study, seed), CODECS[study.engine]
+    half = WholeStudy(study, ENGINES[study.engine](study, seed), seed)
     saved = journal.load()
     state = half.thaw(saved) if saved else half.start()
     while (task := half.next(state)) is not None:
         release = journal.releases
-        kind = study.step_of(release).kind
+        step = study.step_of(release)
+        kind, codec = step.kind, codec_of(study, step.part)
         progress(kind, release, study.releases)
         if isinstance(task, Each):
             heard = sites.each(study, release, {name: codec.take_apart(own) for name, own in task.tasks.items()})
@@ -105,4 +110,4 @@ def run(study: Study, sites: Sites, journal: Journal, seed: int, progress: Progr
         journal.save(kind, total, receipts, half.freeze(state))
     progress("fit", study.releases, study.releases)
     generator = half.finish(state)
-    return Learnt(generator, half.units(state), sites.settle(study))
+    return Learnt(generator, half.units(state), sites.settle(study), half.heard(state))

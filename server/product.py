@@ -1,5 +1,6 @@
 """The end of a study: a table is sampled from what was learnt, and everything a study publishes is written."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -14,6 +15,8 @@ import pandas as pd
 from silosynth.common.croissant import File, croissant
 from silosynth.common.engine import Diagnosed
 from silosynth.common.evaluate import metrics_file, report
+from silosynth.common.evaluate.federated import Federated, federated
+from silosynth.common.evaluate.federated_shown import shown
 from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.scores import Scores
 from silosynth.common.evaluate.sections import Scope
@@ -49,6 +52,8 @@ class Product:
     """Wall clock; in a simulation of sites and coordinator together, in this process."""
     cpu_seconds: float | None
     """Of the same; None where it is not known: a part ran in another process."""
+    federated: Federated | None = None
+    """What held-out units said, where more is known of it than their answers: in a simulation."""
 
 
 def publish(
@@ -61,6 +66,8 @@ def publish(
     synthetic = _write_table(out, product, seed, progress)
     sampled_at = time.monotonic()
     scores = Scores({}, {"synthetic": len(synthetic)}) if judge is None else judge(synthetic)
+    said = product.federated or heard_of(product, seed)
+    scores = scores if said is None else _heard(product.study, scores, said)
     ended = time.monotonic()
     measured = Metrics(
         scores,
@@ -95,6 +102,23 @@ def _describe(out: Path, product: Product, claims: Mapping[str, Any], metrics: M
     paper = completed(claims, hashes_of(out), receipts)
     write_text(out / REPORT, report.render(metrics, paper, study))
     write_json(out / CERTIFICATE, completed(claims, hashes_of(out), receipts))
+
+
+def heard_of(product: Product, seed: int) -> Federated | None:
+    """What the held-out units said, None where they were not asked."""
+    heard, study = product.learnt.heard, product.study
+    if heard is None:
+        return None
+    asked = {one.release: len(one.members) for one in product.asked}  # of the attempt that opened: the last
+    first = study.training.releases
+    answers = [asked.get(first + at, len(study.roster)) for at in range(len(heard.totals))]
+    return federated(study, heard, answers, seed=seed)
+
+
+def _heard(study: Study, scores: Scores, said: Federated) -> Scores:
+    across, codes = shown(study, said)
+    sections = dataclasses.replace(scores.sections, federated=across, rare=codes)
+    return dataclasses.replace(scores, federated=said, sections=sections)
 
 
 def rows_of(product: Product) -> int:

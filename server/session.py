@@ -18,7 +18,7 @@ from typing import Final
 
 from silosynth.common import wire
 from silosynth.common.engine import Parts
-from silosynth.common.engines import CODECS
+from silosynth.common.engines import codec_of
 from silosynth.common.errors import MalformedFrame, QuorumLost, StudyRefused
 from silosynth.common.progress import Progress
 from silosynth.common.secagg.coordinator import CoordinatorSession, Tally
@@ -57,7 +57,7 @@ class SecureSums:
 
     def total(self, release: int, parts: Parts, attempts: Attempts) -> Total:
         """The sum over the sites that are left, and their receipts. Raises StudyRefused, QuorumLost."""
-        codec = CODECS[self._study.engine]
+        codec = codec_of(self._study, self._study.step_of(release).part)
         size = codec.answer_size(self._study, codec.put_together(self._study, parts))
         request = wire.Request(self._study.digest, release, 0, _NONCE, parts)
         for _ in range(self._study.attempts):

@@ -26,7 +26,7 @@ from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common import wire
 from silosynth.common.arrays import Vector
-from silosynth.common.engine import Parts, Units
+from silosynth.common.engine import Parted, Parts, Units
 from silosynth.common.engines import CODECS
 from silosynth.common.secagg import masks
 from silosynth.common.secagg.faults import SumRefused
@@ -112,7 +112,8 @@ class Victims:
         name, ledger = study.roster[place].name, Ledger(folder / "ledger.sqlite")
         self._ledgers.append(ledger)
         policy = just_this(study, restarts=len(study.roster), allow_no_privacy=True)
-        site = Site(name, Gate(policy, ledger, ZeroNoise(), Sessions(ledger, _key(name))), lambda _study: units)
+        rows = Parted.none_held_out(units)
+        site = Site(name, Gate(policy, ledger, ZeroNoise(), Sessions(ledger, _key(name))), lambda _study: rows)
         site.approve(study)
         return site
 

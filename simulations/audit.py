@@ -25,7 +25,7 @@ from silosynth.client.engines import ENGINES
 from silosynth.common import scale
 from silosynth.common.arrays import Real, Vector
 from silosynth.common.certificate import holds_against
-from silosynth.common.engine import Parts, Units
+from silosynth.common.engine import Parted, Parts, Units
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import NotPossible
 from silosynth.common.one_run import CONFIDENCE, Refuted, refuted
@@ -113,10 +113,11 @@ def audit(
         raise NotPossible("a study without noise claims nothing that an audit could refute: give it an epsilon")
     if canaries < FEWEST:
         raise NotPossible(f"{canaries} canaries show nothing: take {FEWEST} or more; {CANARIES} is a sound choice")
+    asked = replace(asked, evaluate=False)  # canaries are trained on, and held-out units are others
     made = fake_rows(resolve(asked, cohort.roster), np.random.default_rng(seed), canaries)
     taken = np.unpackbits(np.frombuffer(coins(canaries), np.uint8))[:canaries].astype(np.bool_)
     with TemporaryDirectory(prefix="silosynth-audit-") as folder:
-        crowd = _Crowd(cohort.units, made, taken)
+        crowd = _Crowd({name: own.train for name, own in cohort.units.items()}, made, taken)
         study = _study(asked, crowd, Path(folder))
         heard = _overheard(study, crowd, Path(folder), seed, progress)
     scores = _scores(study, crowd, heard, progress)
@@ -210,7 +211,8 @@ class _Overheard:
 
 def _overheard(study: Study, crowd: _Crowd, folder: Path, seed: int, progress: Progress) -> Sequence[_Heard]:
     homes = Homes(folder, study, Noise.SYSTEM, seed)
-    with homes.opened(crowd.units, progress) as sites, closing(Journal(folder, study, "audit")) as journal:
+    units = {name: Parted.none_held_out(own) for name, own in crowd.units.items()}
+    with homes.opened(units, progress) as sites, closing(Journal(folder, study, "audit")) as journal:
         grid = LocalGrid(client_app(lambda context: sites[int(context.node_config["partition-id"])]), len(sites))
         listening = _Overheard(GridSites(grid, progress, stop=threading.Event()))
         run(study, listening, journal, seed, progress)

@@ -15,9 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from silosynth.client.sources.keyed import split_holdout
-from silosynth.client.sources.table import Table, read_table, units_of
-from silosynth.common.engine import Units
+from silosynth.client.sources.split import parted
+from silosynth.client.sources.table import Table, read_table
+from silosynth.common.engine import Parted
 from silosynth.common.errors import InvalidInput
+from silosynth.common.privacy import Part
 from silosynth.common.progress import Progress
 from silosynth.common.scale import MICRO_BATCH
 from silosynth.common.schema import ColumnCounts
@@ -47,7 +49,7 @@ class Typed:
 class Cohort:
     """What sites answer with, and what they are scored against."""
 
-    units: Mapping[str, Units] = field(repr=False)
+    units: Mapping[str, Parted] = field(repr=False)
     train: Typed = field(repr=False)
     holdout: Typed = field(repr=False)
     roster: tuple[Member, ...]
@@ -99,17 +101,17 @@ def split(study: Study, data: Path, spec: str, holdout: Path | None, seed: int, 
 def _cohort(study: Study, sites: Mapping[str, Typed], held: Typed | None, seed: int, notes: tuple[str, ...]) -> Cohort:
     _check_sites(study, len(sites))
     key = hashlib.sha256(f"silosynth/hold-out\n{seed}".encode()).digest()
+    share = study.holdout if held is None else 0.0
     train, rest = {}, []
     for name, rows in sites.items():
-        out = split_holdout(rows.ids, key, study.holdout if held is None else 0.0)
+        out = split_holdout(rows.ids, key, share)
         train[name] = rows.where(~out)
         rest.append(rows.where(out))
-    most = study.max_rows_per_unit
-    units = {name: units_of(study.schema, own.frame, own.ids, key=key, most=most) for name, own in train.items()}
+    units = {name: parted(study, rows.frame, rows.ids, key, share) for name, rows in sites.items()}
     pooled = _joined(train.values())
     if not len(pooled.frame):
         raise InvalidInput("no rows to learn from: give more rows, or hold fewer of them back")
-    empty = [name for name, own in units.items() if not len(own.owner) and len(sites[name].frame)]
+    empty = [name for name, own in units.items() if not len(own.train.owner) and len(sites[name].frame)]
     quiet = [f"site {name}: no rows are left to learn from; it answers with noise alone" for name in empty]
     unread = _unreviewed(study)
     gaps = tuple(gap for name, own in sites.items() for gap in _gaps(name, own.frame))
@@ -117,7 +119,7 @@ def _cohort(study: Study, sites: Mapping[str, Typed], held: Typed | None, seed: 
         units=units,
         train=pooled,
         holdout=_joined(rest) if held is None else held,
-        roster=tuple(Member(name, _capacity(len(own.owner))) for name, own in units.items()),
+        roster=tuple(Member(name, _capacity(own)) for name, own in units.items()),
         notes=(*unread, *notes, *quiet, *gaps),
         warnings=unread,
         gaps=gaps,
@@ -199,11 +201,12 @@ def _joined(parts: Iterable[Typed]) -> Typed:
     )
 
 
-def _capacity(rows: int) -> int:
-    """What a site declares here: its rows, up to the next full micro-batch, which costs no work.
+def _capacity(own: Parted) -> int:
+    """What a site declares here: rows of its larger part, up to the next full micro-batch, which costs no work.
 
     Taken from data, as only a simulation may: between institutions a person declares it. No epsilon covers it.
     """
+    rows = max(len(own.of(part).owner) for part in Part)
     return max(1, -(-rows // MICRO_BATCH)) * MICRO_BATCH
 
 

@@ -28,8 +28,9 @@ from silosynth.client.policy import Cap, Caps, Policy, just_this, read_policy, w
 from silosynth.client.refusal import Refused
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.errors import StudyRefused
+from silosynth.common.privacy import Part
 from silosynth.common.progress import Progress, silent
 from silosynth.common.secagg.site import Seat
 from silosynth.common.secagg_study import agreement
@@ -64,7 +65,7 @@ class Homes:
         return Ledger(_made(self.root / name) / "ledger.sqlite")
 
     def site(
-        self, name: str, ledger: Ledger, units: Units, progress: Progress = silent, secrets: Path | None = None
+        self, name: str, ledger: Ledger, units: Parted, progress: Progress = silent, secrets: Path | None = None
     ) -> Site:
         """The site `name` with its rows, not yet asked to approve anything. It tells `progress` while it learns.
 
@@ -75,7 +76,7 @@ class Homes:
         return Site(name, gate, lambda _study: units)
 
     @contextmanager
-    def opened(self, units: Mapping[str, Units], progress: Progress) -> Iterator[list[Site]]:
+    def opened(self, units: Mapping[str, Parted], progress: Progress) -> Iterator[list[Site]]:
         """Every site of the roster, in its order, with the study approved and paid for. Raises StudyRefused."""
         sites, refusals = [], []
         with ExitStack() as ledgers:
@@ -170,10 +171,12 @@ class Resident:
         return site
 
 
-def write_units(folder: Path, units: Mapping[str, Units]) -> None:
+def write_units(folder: Path, units: Mapping[str, Parted]) -> None:
     """Rows of every site where `Resident` finds them."""
     for name, own in units.items():
-        safetensors.numpy.save_file({"codes": own.codes, "owner": own.owner}, folder / f"{name}.safetensors")
+        codes = {f"{part}.codes": own.of(part).codes for part in Part}
+        owners = {f"{part}.owner": own.of(part).owner for part in Part}
+        safetensors.numpy.save_file({**codes, **owners}, folder / f"{name}.safetensors")
 
 
 def _made(home: Path) -> Path:
@@ -196,6 +199,6 @@ def _more(cap: Cap | None, mu_squared: Fraction) -> Cap | None:
 
 
 @lru_cache(maxsize=256)
-def _read_units(path: Path) -> Units:
+def _read_units(path: Path) -> Parted:
     arrays = safetensors.numpy.load_file(path)
-    return Units(arrays["codes"], arrays["owner"])
+    return Parted(*(Units(arrays[f"{part}.codes"], arrays[f"{part}.owner"]) for part in (Part.TRAIN, Part.HOLDOUT)))

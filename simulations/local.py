@@ -29,6 +29,7 @@ from silosynth.server.journal import Journal
 from silosynth.server.product import Product, publish
 from silosynth.simulations import flower
 from silosynth.simulations.cohort import Cohort, Rows, check_gaps, gather, study_of
+from silosynth.simulations.exact import federated_and_exact
 from silosynth.simulations.folder import SITES, Folder, check_path
 from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes, Resident, with_keys, write_units
@@ -101,7 +102,8 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
     Sites get their keys before anything else: they are part of what a study is.
     """
     began, cpu_began = time.monotonic(), time.process_time()
-    study = resolve(asked, cohort.roster)
+    held_out = any(own.holdout.owner.size for own in cohort.units.values())
+    study = resolve(replace(asked, evaluate=asked.evaluate and how.evaluate and held_out), cohort.roster)
     noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SEEDED if how.seeded_noise else Noise.SYSTEM
     check_gaps(cohort, allowed=how.allow_gaps)
     check_installed(how)
@@ -116,6 +118,7 @@ def run(asked: Study, cohort: Cohort, how: How, progress: Progress) -> Result:
         learnt = _train(homes, sites, cohort, journal, how, progress)
     cpu_seconds = time.process_time() - cpu_began if fresh else None
     product = Product(study, learnt, journal.entries, journal.asked, noise, time.monotonic() - began, cpu_seconds)
+    product = replace(product, federated=federated_and_exact(product, cohort.units, how.seed))
     scored = judge(study, cohort, how.seed, progress, attack=how.attack) if how.evaluate else None
     scores = publish(how.out, product, how.seed, progress, scored, cohort.notes)
     journal.close()

@@ -21,9 +21,9 @@ from silosynth.client import outbox
 from silosynth.client.app import client_app
 from silosynth.client.outbox import OutboxLine
 from silosynth.common.describe import plan_event
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.errors import InvalidInput
-from silosynth.common.privacy import View
+from silosynth.common.privacy import Part, View
 from silosynth.common.progress import Progress
 from silosynth.common.sampled import epsilon_of
 from silosynth.common.study import Study
@@ -82,7 +82,9 @@ def rehearse(study: Study, name: str, progress: Progress) -> Rehearsal:
         noise = Noise.NONE if math.isinf(study.budget.epsilon) else Noise.SYSTEM
         shown = _simulated(path, study, noise)
         rng = np.random.default_rng(secrets.randbits(128))
-        units = {one.name: fake_rows(shown, rng, min(ROWS, one.capacity)) for one in shown.roster}
+        units = {
+            one.name: Parted(*(fake_rows(shown, rng, min(ROWS, one.capacity)) for _ in Part)) for one in shown.roster
+        }
         _run(path, shown, units, noise, progress)
         return Rehearsal(name, study, outbox.listing(path / name / "ledger.sqlite"))
 
@@ -93,7 +95,7 @@ def _simulated(path: Path, study: Study, noise: Noise) -> Study:
     return replace(study, roster=with_keys(path, bare, noise, 0) if study.masked else bare, code="")
 
 
-def _run(path: Path, study: Study, units: Mapping[str, Units], noise: Noise, progress: Progress) -> None:
+def _run(path: Path, study: Study, units: Mapping[str, Parted], noise: Noise, progress: Progress) -> None:
     homes = Homes(path, study, noise, 0)
     with homes.opened(units, progress) as sites:
         client = client_app(lambda context: sites[int(context.node_config["partition-id"])])

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from silosynth.client.engines.heldout import HeldOut
 from silosynth.common.engine import SiteHalf
+from silosynth.common.privacy import Part
 from silosynth.common.study import Study
 
 
@@ -23,6 +25,15 @@ def _marginals(study: Study) -> SiteHalf[Any]:
     from silosynth.client.engines.marginals import Marginals  # noqa: PLC0415  # as the others: only when it runs
 
     return Marginals(study)
+
+
+def half_of(study: Study, part: Part) -> SiteHalf[Any]:
+    """What answers the steps of one part of a study: its engine, or the questions that are the same for all engines."""
+    match part:
+        case Part.TRAIN:
+            return ENGINES[study.engine](study)
+        case Part.HOLDOUT:
+            return HeldOut(study)
 
 
 ENGINES: Final[Mapping[str, Callable[[Study], SiteHalf[Any]]]] = {

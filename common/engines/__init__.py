@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from silosynth.common.engine import Parts
-from silosynth.common.engines import autoregressive, gan, marginals
+from silosynth.common.engines import autoregressive, gan, heldout, marginals
 from silosynth.common.engines.share import Share
+from silosynth.common.privacy import Part
 from silosynth.common.study import Study
 
 
@@ -28,6 +29,18 @@ CODECS: Final[Mapping[str, TaskCodec]] = {
     "gan": TaskCodec(gan.take_apart, gan.put_together, gan.answer_size),
     "marginals": TaskCodec(marginals.take_apart, marginals.put_together, marginals.answer_size),
 }
+
+_HELD_OUT: Final = TaskCodec(heldout.take_apart, heldout.put_together, heldout.answer_size)
+
+
+def codec_of(study: Study, part: Part) -> TaskCodec:
+    """How the tasks of one part of a study travel."""
+    match part:
+        case Part.TRAIN:
+            return CODECS[study.engine]
+        case Part.HOLDOUT:
+            return _HELD_OUT
+
 
 SPLITS: Final[Mapping[str, Callable[[Study], tuple[Share, ...]]]] = {
     "autoregressive": autoregressive.split,

@@ -216,7 +216,7 @@ def take_apart(task: Task) -> Parts:
 
 def put_together(study: Study, parts: Parts) -> Task:
     """A task from the wire. Raises MalformedFrame unless it is one of this study's and well-formed."""
-    if parts.kind not in {step.kind for step in study.plan}:
+    if parts.kind not in {step.kind for step in study.training.plan}:
         raise MalformedFrame("a task must be of a kind that the study plans")
     if parts.kind not in {GRADIENT, LEARN} and parts.tensor.size:
         raise MalformedFrame("a count takes no weights")

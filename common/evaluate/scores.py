@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from silosynth.common.evaluate.federated import Federated
 from silosynth.common.evaluate.sections import Sections
 
 FORMAT = 1
@@ -149,10 +150,13 @@ class Scores:
     pairs: tuple[PairDetail, ...] = field(default=(), repr=False)
     groups: tuple[GroupDetail, ...] = field(default=(), repr=False)
     sections: Sections = field(default_factory=Sections, repr=False)
+    federated: Federated | None = None
+    """What held-out units said under differential privacy, where they were asked."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of metrics.json; the caller adds `seconds` and `peak_memory_mb`."""
-        return {
+        said = {} if self.federated is None else {"federated": self.federated.to_json()}
+        return said | {
             "format": FORMAT,
             "scores": {name: score.to_json() for name, score in self.scores.items()},
             "rows": dict(self.rows),

@@ -13,7 +13,8 @@ def _autoregressive(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
     from silosynth.server.engines.autoregressive import Autoregressive  # noqa: PLC0415
     from silosynth.server.engines.autoregressive_local import AutoregressiveLocal  # noqa: PLC0415
 
-    return AutoregressiveLocal(study, seed) if learns_at_sites(study) else Autoregressive(study, seed)
+    own = study.training  # what held-out units are asked is none of its business
+    return AutoregressiveLocal(own, seed) if learns_at_sites(own) else Autoregressive(own, seed)
 
 
 def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
@@ -21,7 +22,7 @@ def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
     from silosynth.server.engines.gan import Gan  # noqa: PLC0415
     from silosynth.server.engines.gan_local import GanLocal  # noqa: PLC0415
 
-    return GanLocal(study, seed) if study.trust is Trust.LOCAL else Gan(study, seed)
+    return GanLocal(study.training, seed) if study.trust is Trust.LOCAL else Gan(study.training, seed)
 
 
 def _marginals(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:

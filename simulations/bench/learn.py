@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from silosynth.client.app import client_app
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted
 from silosynth.common.progress import Progress
 from silosynth.common.study import Study
 from silosynth.server.certificate import Noise
@@ -15,7 +15,7 @@ from silosynth.simulations.grid import LocalGrid
 from silosynth.simulations.homes import Homes
 
 
-def learn(study: Study, units: Mapping[str, Units], folder: Path, seed: int, progress: Progress) -> Learnt:
+def learn(study: Study, units: Mapping[str, Parted], folder: Path, seed: int, progress: Progress) -> Learnt:
     """Run a resolved study over `units` with the system's noise, gates and ledgers in `folder`."""
     homes = Homes(folder / "sites", study, Noise.SYSTEM, seed)
     with homes.opened(units, progress) as sites:

@@ -5,7 +5,7 @@ nobody (so its answers carry all of the noise), with multipliers that give its a
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.engines.autoregressive import settings
 from silosynth.common.evaluate import evaluate
 from silosynth.common.plan import resolve
+from silosynth.common.privacy import Part
 from silosynth.common.progress import Progress
 from silosynth.common.study import Member, Step, Study, Trust
 from silosynth.server.publish import sampled
@@ -39,7 +40,7 @@ class _Arm:
     """A study and who answers it."""
 
     study: Study
-    units: Mapping[str, Units] = field(repr=False)
+    units: Mapping[str, Parted] = field(repr=False)
 
 
 def pooled(seeds: tuple[int, ...], progress: Progress) -> Iterator[Row]:
@@ -90,11 +91,15 @@ def one_site(study: Study) -> Study:
     )
 
 
-def joined(units: Mapping[str, Units]) -> Units:
+def joined(units: Mapping[str, Parted]) -> Parted:
     """All sites' rows as one site's; sites share no unit."""
-    firsts = np.cumsum([0, *(own.owner.max(initial=-1) + 1 for own in units.values())])
-    owners = [own.owner + first for own, first in zip(units.values(), firsts[:-1], strict=True)]
-    return Units(np.concatenate([own.codes for own in units.values()]), np.concatenate(owners))
+    return Parted(*(_pooled([own.of(part) for own in units.values()]) for part in (Part.TRAIN, Part.HOLDOUT)))
+
+
+def _pooled(sites: Sequence[Units]) -> Units:
+    firsts = np.cumsum([0, *(own.owner.max(initial=-1) + 1 for own in sites)])
+    owners = [own.owner + first for own, first in zip(sites, firsts[:-1], strict=True)]
+    return Units(np.concatenate([own.codes for own in sites]), np.concatenate(owners))
 
 
 def _scored(arm: _Arm, cohort: Cohort, seed: int, progress: Progress) -> dict[str, float]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from silosynth.common.csprng import KEY_BYTES, Csprng
 from silosynth.common.discrete import DiscreteGaussian
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.engines import SPLITS
 from silosynth.common.engines.layouts import Pairs
 from silosynth.common.engines.sampling import AutoregressiveGenerator
@@ -159,7 +159,8 @@ def _learnt(study: Study, seed: int, progress: Progress) -> Learnt:
     planned = resolve(study, study.roster)
     rows = made(study.schema, ADULT_ROWS, np.random.default_rng(seed))
     units = {
-        member.name: Units(rows[at::_SITES], np.arange(len(rows[at::_SITES]))) for at, member in enumerate(study.roster)
+        member.name: Parted.none_held_out(Units(rows[at::_SITES], np.arange(len(rows[at::_SITES]))))
+        for at, member in enumerate(study.roster)
     }
     with TemporaryDirectory() as folder:
         return learn(planned, units, Path(folder), seed, progress)

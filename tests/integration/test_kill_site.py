@@ -31,14 +31,16 @@ from pathlib import Path
 
 sys.path[:0] = sys.argv[1].split(os.pathsep)
 import masked_made
-from masked_made import Fake, Federation, TaskCodec, masked_study, site_module
+from masked_made import Fake, Federation, TaskCodec, masked_study
 from test_kill_site import studies
+from silosynth.client import engines as client_engines
+from silosynth.common import engines as common_engines
 from silosynth.client.entries import Reserved
 from silosynth.client.policy import Cap, Caps, just_this
 
 logging.disable()
-site_module.ENGINES = {"fake": Fake}
-site_module.CODECS = {"fake": TaskCodec(lambda task: task, lambda _s, parts: parts, lambda _s, _t: masked_made.SIZE)}
+client_engines.ENGINES = {"fake": Fake}
+common_engines.CODECS = {"fake": TaskCodec(lambda task: task, lambda _s, parts: parts, lambda _s, _t: masked_made.SIZE)}
 root, kills, seed = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 
 def child():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from masked_made import SIZE, Fake, Federation, counts, fake_engine, masked_study
 
-from silosynth.client import site as site_module
 from silosynth.client.entries import Committed
 from silosynth.client.mechanism import Metered, Noised, SystemNoise
 from silosynth.client.refusal import Reason
@@ -96,7 +95,7 @@ CHEATS = {
 
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_no_cheat_leaves_a_site(ready, monkeypatch, cheat):
-    monkeypatch.setattr(site_module, "ENGINES", {"fake": cheat})
+    monkeypatch.setattr("silosynth.client.engines.ENGINES", {"fake": cheat})
     reply = ready.ask(0, members=FEW)
     assert (reply.refusal, reply.masked, reply.vector) == (CHEATS[cheat].value, None, None)
     assert ready.records(0, Committed) == []

@@ -21,9 +21,9 @@ SITES = 3
 
 
 def study(epsilon=1.0, schema=SCHEMA, capacity=2000, trust=Trust.SECURE_SUM, sites=SITES, **settings):
-    asked = Study(
-        "test", schema, Budget(epsilon, 1e-5, 1), settings=tuple(settings.items()), engine="autoregressive", trust=trust
-    )
+    """A study of an engine alone: held-out units are asked nothing."""
+    budget, settled = Budget(epsilon, 1e-5, 1), tuple(settings.items())
+    asked = Study("test", schema, budget, settings=settled, engine="autoregressive", trust=trust, evaluate=False)
     return resolve(asked, tuple(Member(f"site{k}", capacity) for k in range(sites)))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from silosynth.client import site as site_module
 from silosynth.client.gate import Gate
 from silosynth.client.keys import public_key
 from silosynth.client.ledger import Ledger
@@ -18,7 +17,7 @@ from silosynth.client.refusal import Reason
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common import secagg_study, wire
-from silosynth.common.engine import Claim, Parts, Units
+from silosynth.common.engine import Claim, Parted, Parts, Units
 from silosynth.common.engines import TaskCodec
 from silosynth.common.engines.layouts import OneWays
 from silosynth.common.schema import Column, Kind, Schema
@@ -67,9 +66,9 @@ class Fake:
 
 def fake_engine(monkeypatch):
     """Have sites know the engine "fake", whose tasks are their parts."""
-    monkeypatch.setattr(site_module, "ENGINES", {"fake": Fake})
+    monkeypatch.setattr("silosynth.client.engines.ENGINES", {"fake": Fake})
     codec = TaskCodec(lambda task: task, lambda _study, parts: parts, lambda _study, _task: SIZE)
-    monkeypatch.setattr(site_module, "CODECS", {"fake": codec})
+    monkeypatch.setattr("silosynth.common.engines.CODECS", {"fake": codec})
 
 
 def rows(k):
@@ -114,7 +113,7 @@ class Federation:
         predictable = self.noise is not SystemNoise
         policy = policy or just_this(self.study, restarts=self.restarts, allow_no_privacy=predictable)
         gate = Gate(policy, ledger, self.noise(), sessions(ledger, key_of(NAMES[k])))
-        self.sites[k] = Site(NAMES[k], gate, lambda _study: rows(k))
+        self.sites[k] = Site(NAMES[k], gate, lambda _study: Parted.none_held_out(rows(k)))
         self.sites[k].approve(self.study)
         return self.sites[k]
 

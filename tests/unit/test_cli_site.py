@@ -22,7 +22,7 @@ from silosynth.client.policy import read_policy
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common.column import Column, Kind
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.plan import resolve
 from silosynth.common.schema import Schema
 from silosynth.common.secagg.messages import Head
@@ -211,8 +211,9 @@ def test_what_was_approved_is_what_a_site_pays_for(run, home, study):
     loaded = approval.load(home, study.digest)
     with closing(Ledger(home.ledger)) as ledger:
         sessions = Sessions(ledger, agent_key(home.agent))
+        one = Units(np.zeros((1, 2), dtype=np.int32), np.zeros(1, dtype=np.int64))
         site = Site("a", Gate(loaded.policy, ledger, SystemNoise(), sessions),
-                    lambda _: Units(np.zeros((1, 2), dtype=np.int32), np.zeros(1, dtype=np.int64)))  # fmt: skip
+                    lambda _: Parted.none_held_out(one))  # fmt: skip
         site.approve(loaded.study)
     code, out, _ = run("approve", study.digest[:10], "--home", "a", "--yes", study.digest)
     assert code == 0

@@ -34,7 +34,7 @@ NOBODY = None  # asks who has attempts to write down: plain sums have none
 @pytest.fixture(autouse=True)
 def _toy_engine(monkeypatch):
     monkeypatch.setattr(coordinator, "ENGINES", {"autoregressive": Half})
-    monkeypatch.setattr(coordinator, "CODECS", {"autoregressive": Codec()})
+    monkeypatch.setattr("silosynth.common.engines.CODECS", {"autoregressive": Codec()})
 
 
 class Site:

@@ -53,8 +53,8 @@ GOOD = entries.write("now", reserved(0))
         "",
         "[]",
         "{}",
-        GOOD.replace('"format":2', '"format":3'),
-        GOOD.replace('"format":2,', ""),
+        GOOD.replace('"format":3', '"format":99'),
+        GOOD.replace('"format":3,', ""),
         GOOD.replace("reserve", "borrow"),
         GOOD.replace("gaussian", "laplace"),
         GOOD.replace("7/2", "14/4"),
@@ -63,7 +63,7 @@ GOOD = entries.write("now", reserved(0))
         GOOD.replace('"release":0', '"extra":0,"release":0'),
         GOOD.replace(",", ", "),
         entries.write("now", planned()).replace('["sum",3', '["sum",0'),
-        '{"at":"now","format":2,"kind":"refuse","reason":"Jane Roe","study":""}',
+        '{"at":"now","format":3,"kind":"refuse","reason":"Jane Roe","study":""}',
     ],
 )
 def test_a_body_that_this_code_did_not_write_is_tampering(body):
@@ -72,14 +72,14 @@ def test_a_body_that_this_code_did_not_write_is_tampering(body):
 
 
 def test_an_entry_of_another_format_is_named():
-    with pytest.raises(Tampered, match="entry 1 is of another format than 2"):
-        entries.read(1, GOOD.replace('"format":2', '"format":3'), bytes(32))
+    with pytest.raises(Tampered, match="entry 1 is of another format than 3"):
+        entries.read(1, GOOD.replace('"format":3', '"format":99'), bytes(32))
 
 
 def test_bodies_hold_no_floats():
     assert (
         '{"at":"now","attempt":0,"context":"c","event":{"event":"gaussian","multiplier":"7/2","shares":4},'
-        f'"format":2,"kind":"reserve","release":0,"session":"","study":"{STUDY}","within":0}}'
+        f'"format":3,"kind":"reserve","release":0,"session":"","study":"{STUDY}","within":0}}'
     ) == GOOD
     assert entries.read(5, GOOD, bytes(32)) == Entry(5, "now", reserved(0), "00" * 32)
 
@@ -88,7 +88,7 @@ def test_golden_hash():
     # Changes only with the format number.
     assert (
         entries.chained(2, entries.ROOT, "{}").hex()
-        == hashlib.sha256(b"silosynth/ledger/2\n" + b"\0" * 7 + b"\2" + b"\0" * 32 + b"{}").hexdigest()
+        == hashlib.sha256(b"silosynth/ledger/3\n" + b"\0" * 7 + b"\2" + b"\0" * 32 + b"{}").hexdigest()
     )
 
 

@@ -14,7 +14,7 @@ from small_study import SCHEMA, study
 
 from silosynth.common import accounting
 from silosynth.common.errors import InvalidInput
-from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Repeated
+from silosynth.common.privacy import Composed, Gaussian, NoPrivacy, Parallel, Repeated
 from silosynth.common.progress import silent
 from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.study import Step, Trust
@@ -100,7 +100,8 @@ def test_a_generator_that_cannot_be_read_is_wrong_input(tmp_path):
 
 def test_only_performed_releases_are_priced():
     events = performed(study(), 3)
-    assert events == Composed((Repeated(1, Gaussian(Fraction(20), 2)), Repeated(2, Gaussian(Fraction(20), 2))))
+    train = Composed((Repeated(1, Gaussian(Fraction(20), 2)), Repeated(2, Gaussian(Fraction(20), 2))))
+    assert events == Parallel((train, Composed(())))
     assert prices(study(), 3).aggregate == accounting.epsilon(Fraction(3, 400), 1e-5)
     assert prices(study(), 3).local == accounting.epsilon(Fraction(6, 400), 1e-5)
     assert prices(study(), 3).aggregate < prices(study(), 4).aggregate
@@ -153,7 +154,7 @@ def test_noise_that_protects_nobody_has_no_finite_epsilon(noise):
     assert "NO PRIVACY" in paper["noise"]
     assert ("epsilon_with_real_noise" in paper) == (noise is Noise.SEEDED)
     if noise is Noise.NONE:
-        assert performed(asked, 1) == Composed((Repeated(1, NoPrivacy()),))
+        assert performed(asked, 1).parts[0] == Composed((Repeated(1, NoPrivacy()),))
 
 
 def test_without_trust_both_epsilons_are_one():
@@ -173,9 +174,9 @@ def learning():
 def test_a_certified_step_is_charged_whole_once_it_was_begun():
     asked = learning()
     step = asked.plan[1]
-    assert performed(asked, 1) == Composed((Repeated(1, Gaussian(Fraction(20), 1)),))
+    assert performed(asked, 1).parts[0] == Composed((Repeated(1, Gaussian(Fraction(20), 1)),))
     for releases in (2, 3, 4):
-        assert performed(asked, releases).events[1] == step.history(1)
+        assert performed(asked, releases).parts[0].events[1] == step.history(1)
     assert prices(asked, 1).local < prices(asked, 2).local == prices(asked, 4).local
 
 

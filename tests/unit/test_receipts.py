@@ -18,6 +18,7 @@ from silosynth.client.refusal import Reason, Refused
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.common import wire
+from silosynth.common.engine import Parted
 from silosynth.common.errors import Tampered
 from silosynth.common.privacy import Gaussian, View
 from silosynth.common.receipt import Cost, Run, unpack, verified
@@ -251,7 +252,7 @@ def alone(**changes):
 def local_site(folder, study, *, keyed=True, key="a"):
     ledger = Ledger(folder / "a.sqlite")
     gate = Gate(just_this(study), ledger, SystemNoise(), Sessions(ledger, key_of(key)) if keyed else None)
-    return ledger, Site("a", gate, lambda _study: rows(0))
+    return ledger, Site("a", gate, lambda _study: Parted.none_held_out(rows(0)))
 
 
 def ask(site, study):

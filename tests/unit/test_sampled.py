@@ -13,6 +13,7 @@ from silosynth.common.privacy import (
     Event,
     Gaussian,
     NoPrivacy,
+    Parallel,
     Repeated,
     Sampled,
     Unpriced,
@@ -105,7 +106,7 @@ def test_samples_are_only_drawn_where_a_site_adds_all_of_the_noise():
 
 def test_the_vocabulary_knows_poisson_samples_and_no_others():
     """A sample of a fixed size, or a fixed order of batches, would be priced wrongly as `Sampled`: it has no word."""
-    known = {Gaussian, NoPrivacy, Repeated, Composed, Sampled, Certified}
+    known = {Gaussian, NoPrivacy, Repeated, Composed, Parallel, Sampled, Certified}
     assert set(Event.__args__) == known
     assert [is_sampled(event) for event in (COUNTS, LEARN, Certified(LEARN, Fraction(1)), NoPrivacy())] == [
         False,

@@ -8,7 +8,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from silosynth.client import site as site_module
 from silosynth.client.entries import Committed, Declined
 from silosynth.client.gate import Gate
 from silosynth.client.installed import code_digest
@@ -17,7 +16,7 @@ from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import Policy, just_this
 from silosynth.client.refusal import Reason, Refused
 from silosynth.client.site import Site
-from silosynth.common.engine import Claim, Parts, Units
+from silosynth.common.engine import Claim, Parted, Parts, Units
 from silosynth.common.engines import TaskCodec
 from silosynth.common.engines.layouts import OneWays
 from silosynth.common.errors import MalformedFrame
@@ -63,8 +62,9 @@ def put_together(study, parts):
 
 @pytest.fixture(autouse=True)
 def fake_engine(monkeypatch):
-    monkeypatch.setattr(site_module, "ENGINES", {"fake": Fake})
-    monkeypatch.setattr(site_module, "CODECS", {"fake": TaskCodec(Parts, put_together, lambda _study, _task: 4)})
+    monkeypatch.setattr("silosynth.client.engines.ENGINES", {"fake": Fake})
+    codec = TaskCodec(Parts, put_together, lambda _study, _task: 4)
+    monkeypatch.setattr("silosynth.common.engines.CODECS", {"fake": codec})
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def rows(owners):
 def site_with(ledger):
     def make(units=None, policy=None, name="a"):
         gate = Gate(policy or just_this(STUDY), ledger, SystemNoise())
-        return Site(name, gate, lambda _: rows([0, 1, 2]) if units is None else units)
+        return Site(name, gate, lambda _: Parted.none_held_out(rows([0, 1, 2]) if units is None else units))
 
     return make
 
@@ -140,7 +140,7 @@ def test_rows_are_read_once_a_study(ledger):
 
     def load(study):
         loads.append(study.name)
-        return rows([0, 1])
+        return Parted.none_held_out(rows([0, 1]))
 
     site = Site("a", Gate(just_this(STUDY), ledger, SystemNoise()), load)
     site.approve(STUDY)
@@ -251,7 +251,7 @@ def test_a_broken_ledger_is_said_and_nothing_is_answered(site, ledger, tmp_path)
 
 def test_a_study_for_the_software_that_is_here(ledger):
     pinned = replace(STUDY, code=code_digest())
-    site = Site("a", Gate(just_this(pinned), ledger, SystemNoise()), lambda _: rows([0]))
+    site = Site("a", Gate(just_this(pinned), ledger, SystemNoise()), lambda _: Parted.none_held_out(rows([0])))
     site.approve(pinned)
     assert site.answer(request(study=pinned)).refusal is None
 

@@ -1,0 +1,230 @@
+"""What held-out units of all sites said of the generator, under differential privacy: scores with their error bars.
+
+A pure function of the questions, the noisy totals and the study. In a simulation, which has the rows, the same function
+of exact totals of the same units gives the exact score, to stand beside it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from silosynth.common import scale
+from silosynth.common.arrays import Real
+from silosynth.common.engines import heldout
+from silosynth.common.evaluate.asked import Heard
+from silosynth.common.evaluate.deconvolved import Distances, Tables, Z, distances
+from silosynth.common.evaluate.ranked import SCORES, Ranked, estimated
+from silosynth.common.study import Study
+
+FORMAT: Final = 1
+MODELS: Final = ("boosting", "regression")
+"""The models of a question about scores, in their order."""
+
+_TOLD: Final = 3.0
+"""Standard deviations of noise that a code's count must reach for anything to be said of it."""
+_LOST: Final = 0.1  # of the least share it has among the units, with noise: below, the synthetic rows have lost a code
+
+SAYS: Final = {
+    "tvd1": "mean total variation distance of the 1-ways",
+    "tvd2": "mean total variation distance of the 2-ways that were asked for, coarse",
+    "auc": "area under the ROC curve of a model trained on synthetic rows",
+    "average_precision": "its average precision",
+    "accuracy": "its share of right answers at one half",
+    "f1": "its F1 at one half",
+    "calibration": "its mean probability less the share of outcomes",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One score of the generator.
+
+    `interval`, 95 %: where the exact score of these very units lies, by the known noise. `population`: where it would
+    lie for all persons they stand for, where that can be said. `exact`: without noise, where rows are at hand.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    population: tuple[float, float] | None = None
+    exact: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in metrics.json; what is undefined is null."""
+        return {
+            "value": _plain(self.value),
+            "interval": [_plain(end) for end in self.interval],
+            "population_interval": None if self.population is None else [_plain(end) for end in self.population],
+            "exact": _plain(self.exact),
+        }
+
+
+@dataclass(frozen=True)
+class Code:
+    """How a code came out: its share of held-out units, with interval, and of synthetic rows.
+
+    `state`: "kept", "lost", or "under the noise", where nothing can be said of it.
+    """
+
+    column: str
+    code: str
+    share: Measure
+    synthetic: float
+    state: str
+
+
+@dataclass(frozen=True)
+class Sum:
+    """One release that the scores are made of. `deviation`: of the noise in a count, in units; 0 without noise."""
+
+    kind: str
+    multiplier: float | None
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Federated:
+    """A whole federated evaluation: scores by name, the worst columns and codes, and what noise they carry."""
+
+    units: Measure
+    scores: Mapping[str, Measure]
+    columns: Mapping[str, Measure]
+    """Total variation distance of each column's 1-way."""
+    codes: tuple[Code, ...] = field(repr=False)
+    """Every code that synthetic rows have lost, or of which nothing can be said."""
+    codes_kept: int
+    sums: tuple[Sum, ...]
+    synthetic_rows: int
+
+    def beside(self, exact: "Federated") -> "Federated":
+        """The same, with each score's exact value, which only a simulation knows."""
+
+        def known(noisy: Mapping[str, Measure], true: Mapping[str, Measure]) -> dict[str, Measure]:
+            return {name: replace(one, exact=true[name].value) for name, one in noisy.items()}
+
+        return replace(
+            self,
+            units=replace(self.units, exact=exact.units.value),
+            scores=known(self.scores, exact.scores),
+            columns=known(self.columns, exact.columns),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The section "federated" of metrics.json."""
+        told = [code for code in self.codes if code.state == "lost"]
+        return {
+            "format": FORMAT,
+            "units": self.units.to_json(),
+            "scores": {name: one.to_json() | {"says": says(name)} for name, one in self.scores.items()},
+            "columns": {name: one.to_json() for name, one in self.columns.items()},
+            "codes": {
+                "kept": self.codes_kept,
+                "lost": [_code_row(code) for code in told],
+                "under_the_noise": [[code.column, code.code] for code in self.codes if code.state != "lost"],
+            },
+            "sums": [{"kind": one.kind, "multiplier": one.multiplier, "deviation": one.deviation} for one in self.sums],
+            "synthetic_rows": self.synthetic_rows,
+        }
+
+
+def says(name: str) -> str:
+    """A score's name in words."""
+    return SAYS[name.removeprefix("boosting_").removeprefix("regression_")]
+
+
+def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, exact: bool = False) -> Federated:
+    """The scores that follow from totals.
+
+    Args:
+        study: the resolved study.
+        heard: questions and totals.
+        answers: how many sites' noise is in each total.
+        seed: of draws, never of noise.
+        exact: whether the totals carry no noise, whatever the study plans: of a simulation's own counts.
+    """
+    rng = np.random.default_rng([seed, 4])
+    sums, scores, columns, codes = [], {}, {}, list[Code]()
+    units = Measure(math.nan, (math.nan, math.nan))
+    asked = zip(heard.questions.tasks, heard.totals, heard.questions.synthetic, answers, strict=True)
+    for task, total, synthetic, sites in asked:
+        multiplier = heldout.step_of(study, task).multiplier
+        deviation = 0.0 if exact else noise(study, task, sites)
+        sums.append(Sum(heldout.kind_of(task), None if multiplier is None else float(multiplier), deviation))
+        counts, offsets = total / scale.HISTOGRAM_GRID, heldout.layout(study, task).offsets
+        tables = Tables(counts, synthetic, offsets, deviation, heard.questions.rows)
+        match task:
+            case heldout.CountOneWays():
+                found = distances(tables, rng)
+                units = _normal(tables.units, tables.units_deviation)
+                scores["tvd1"] = Measure(found.mean, found.interval)
+                columns = dict(zip(study.schema.names, _each(found), strict=True))
+                codes = list(_codes(study, tables))
+            case heldout.CountPairs():
+                found = distances(tables, rng)
+                scores["tvd2"] = Measure(found.mean, found.interval)
+            case heldout.CountScores():
+                scores |= _of_models(task, tables, heard.questions.predicted)
+    open_ = tuple(code for code in codes if code.state != "kept")
+    kept, rows = len(codes) - len(open_), heard.questions.rows
+    return Federated(units, scores, columns, open_, kept, tuple(sums), rows)
+
+
+def noise(study: Study, task: heldout.Task, answers: int) -> float:
+    """Standard deviation of the noise in a count of a total of so many answers, in units."""
+    multiplier = heldout.step_of(study, task).multiplier
+    if multiplier is None:
+        return 0.0
+    tables = heldout.layout(study, task).offsets.size - 1
+    shares = answers - study.budget.colluders if study.masked else study.shares
+    variance = scale.site_variance(scale.histogram_sensitivity(tables), multiplier, shares)
+    return math.sqrt(answers * variance) / scale.HISTOGRAM_GRID
+
+
+def _each(found: Distances) -> list[Measure]:
+    ends = zip(found.of, found.low, found.high, strict=True)
+    return [Measure(float(value), (float(low), float(high))) for value, low, high in ends]
+
+
+def _codes(study: Study, tables: Tables) -> Iterator[Code]:
+    """Every declared code of every coded column."""
+    units = tables.units
+    for at, column in enumerate(study.schema.columns):
+        if not column.coded:
+            continue
+        for cell, label in enumerate(column.labels):
+            where = int(tables.offsets[at]) + cell
+            count, synthetic = float(tables.counts[where]), float(tables.synthetic[where])
+            share = _normal(count / units, tables.deviation / units)
+            told = count > 0 and count >= _TOLD * tables.deviation
+            least = max(share.interval[0], 0.0)
+            state = "under the noise" if not told else "lost" if synthetic < _LOST * least else "kept"
+            yield Code(column.name, label, share, synthetic, state)
+
+
+def _of_models(task: heldout.CountScores, tables: Tables, predicted: Real) -> dict[str, Measure]:
+    scores, first = {}, 0
+    for name, model, offset in zip(MODELS, task.models, tables.offsets[:-1], strict=False):
+        counts = tables.counts[offset : offset + 2 * model.bins].reshape(model.bins, 2)
+        expected = predicted[first : first + model.bins]
+        first += model.bins
+        positive = int(np.searchsorted(model.cuts, 0, side="right"))
+        of = Ranked(counts, expected, positive, tables.deviation)
+        for score in SCORES:
+            found = estimated(score, of)
+            scores[f"{name}_{score}"] = Measure(found.value, found.interval, found.population)
+    return scores
+
+
+def _normal(value: float, deviation: float) -> Measure:
+    return Measure(value, (value - Z * deviation, value + Z * deviation))
+
+
+def _code_row(code: Code) -> dict[str, Any]:
+    about = {"column": code.column, "code": code.code, "synthetic": _plain(code.synthetic)}
+    return about | {"share": code.share.to_json()}
+
+
+def _plain(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else round(number, 6)
