@@ -20,9 +20,6 @@ from silosynth.common.study import Step, Study
 
 ONE_WAYS, PAIRS, TARGET, MARGINALS = "one-ways", "pairs", "target", "marginals"
 
-WIDEST_WITH_TREE: Final = 128
-"""Columns beyond which a mixture of products takes the place of the graphical model, whose time grows faster."""
-
 WIDEST_WITH_TRIPLES: Final = 32
 """Columns beyond which the target is counted with each other column, and up to which with every two of them."""
 
@@ -70,7 +67,7 @@ class Settings:
     components: int = 800
     """Products that the second head mixes."""
     products: int = 0
-    """1 for a mixture of products, 0 for a graphical model. Wide tables always take the mixture."""
+    """1 for a mixture of products. 0 for a graphical model: better wherever both were measured, up to 182 columns."""
     share_one_ways: float = 0.2
     """Of the budget, in mu^2; what these shares leave pays for the chosen tables."""
     share_pairs: float = 0.08
@@ -129,8 +126,8 @@ def step_of(study: Study, kind: str) -> Step:
 
 
 def has_products(study: Study) -> bool:
-    """Whether its generator is a mixture of products, by public facts: it is wide, or the study says so."""
-    return len(study.schema.columns) > WIDEST_WITH_TREE or bool(settings(study).products)
+    """Whether its generator is a mixture of products, because the study says so."""
+    return bool(settings(study).products)
 
 
 def has_triples(study: Study) -> bool:

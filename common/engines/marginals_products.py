@@ -1,4 +1,4 @@
-"""A mixture of products: for tables too wide or too dense for a graphical model.
+"""A mixture of products: a model that holds any tables, where a graphical model of them would be too large.
 
 p(row) is the mean over components of a product of columns' distributions, each a softmax of logits. Its marginals of
 any columns are sums of outer products, so that Adam fits the logits to measured tables directly (cf. RAP, Aydore et al.

@@ -77,11 +77,11 @@ def dirichlet_sites(labels, seed, sites=SITES, concentration=0.5):
     return site
 
 
-def trained(adult, epsilon, seed, site):
+def trained(adult, epsilon, seed, site, engine="autoregressive"):
     """A generator, and the CPU seconds it took all sites and the coordinator together, on one core."""
     units = [Units(adult.codes[site == k], np.arange((site == k).sum())) for k in range(site.max() + 1)]
     colluders = 1 if len(units) > 1 else 0
-    asked = Study("adult", adult.schema, Budget(epsilon, 1e-5, colluders), target=TARGET)
+    asked = Study("adult", adult.schema, Budget(epsilon, 1e-5, colluders), target=TARGET, engine=engine)
     study = resolve(asked, tuple(Member(f"s{k}", len(own.owner) + 1) for k, own in enumerate(units)))
     half, answering = COORDINATOR_HALVES[study.engine](study, seed), SITE_HALVES[study.engine](study)
     began, state, release = time.process_time(), half.start(), 0
@@ -135,9 +135,9 @@ def pair_trends(adult, made):
         return report.get_properties().set_index("Property")["Score"]["Column Pair Trends"]
 
 
-def scores(adult, epsilon, seed, sites=SITES):
+def scores(adult, epsilon, seed, sites=SITES, engine="autoregressive"):
     site = dirichlet_sites(adult.train[TARGET].to_numpy(), seed, sites)
-    generator, seconds = trained(adult, epsilon, seed, site)
+    generator, seconds = trained(adult, epsilon, seed, site, engine)
     made = adult.table(generator.sample(len(adult.train), np.random.default_rng(seed)))
     found = {"auc": auc(adult, made), "tvd2": pair_distance(adult, made), "seconds": seconds}
     if epsilon == 1.0:
@@ -146,8 +146,8 @@ def scores(adult, epsilon, seed, sites=SITES):
     return found
 
 
-def mean_scores(adult, epsilon, seeds=(0, 1, 2)):
-    return pd.DataFrame([scores(adult, epsilon, seed) for seed in seeds]).mean()
+def mean_scores(adult, epsilon, seeds=(0, 1, 2), engine="autoregressive"):
+    return pd.DataFrame([scores(adult, epsilon, seed, engine=engine) for seed in seeds]).mean()
 
 
 def test_epsilon_1(adult):
@@ -163,3 +163,10 @@ def test_epsilon_10(adult):
     assert mean.auc >= 0.914
     assert mean.tvd2 <= 0.017
     assert mean.seconds <= 60
+
+
+@pytest.mark.parametrize(("epsilon", "bar"), [(0.3, 0.85), (1.0, 0.895), (3.0, 0.905), (10.0, 0.91)])
+def test_marginals(adult, epsilon, bar):
+    mean = mean_scores(adult, epsilon, engine="marginals")
+    assert mean.auc >= bar
+    assert mean.seconds <= 30

@@ -128,14 +128,6 @@ def test_wide_tables_find_the_pairs(products):
     assert np.array_equal(again.sample(100, np.random.default_rng(1)), generator.sample(100, np.random.default_rng(1)))
 
 
-def test_beyond_a_public_width_the_model_is_a_mixture():
-    schema, codes = wide(130, 300)
-    of = marginals_study(20.0, schema=schema, target=None, capacity=300, iterations=5)
-    assert engine.has_products(of)
-    half, state = run(of, codes)
-    assert half.finish(state).sample(10, np.random.default_rng(0)).shape == (10, 130)
-
-
 def test_no_rows_at_all_still_make_a_generator():
     half, state = run(marginals_study(1.0, capacity=10), np.zeros((0, 4), dtype=np.int32))
     assert half.finish(state).sample(50, np.random.default_rng(0)).shape == (50, 4)
