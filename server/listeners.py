@@ -92,7 +92,8 @@ class Doors:
 
     def serve(self, public: PublicDoor, loopback: LoopbackDoor, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; `ready` is called when both are open."""
-        asyncio.run(self._serve(public, loopback, ready))
+        with asyncio.Runner(loop_factory=_config(public).get_loop_factory()) as runner:  # uvloop, where it is installed
+            runner.run(self._serve(public, loopback, ready))
 
     async def _serve(self, public: PublicDoor, loopback: LoopbackDoor, ready: Callable[[], None]) -> None:
         inner = _Server(_config(loopback, lifespan="on"))
