@@ -131,7 +131,7 @@ def test_what_is_published_can_be_verified_by_anybody(finished, tmp_path, capsys
 
 def test_metrics_have_the_promised_form(finished):
     metrics = finished.metrics
-    assert metrics["format"] == 1
+    assert metrics["format"] == 2
     assert set(metrics["seconds"]) == {"total", "train", "sample", "evaluate"}
     assert metrics["peak_memory_mb"] > 0
     wanted = "column_shapes pair_trends tvd1 tvd2 tvd3 tstr_auc_gb tstr_auc_lr tstr_signal_kept detection_auc copies"
