@@ -1,8 +1,8 @@
 """What the report shows of each column and pair: overlay histograms, codes lost, distances. Values, no drawing."""
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Real
 from silosynth.common.evaluate.fidelity import Sides
 from silosynth.common.evaluate.scores import Bar, ColumnDetail, PairDetail
+from silosynth.common.evaluate.sections import Curve
 from silosynth.common.evaluate.tables import Panel
 from silosynth.common.schema import Column, Kind, Schema
 
@@ -54,6 +55,15 @@ def pair_details(pairs: Sequence[tuple[int, ...]], two: Real, views: Panel) -> t
         PairDetail(first, second, float(row[0]), float(low))
         for (first, second), row, low in zip(pairs, two, floor, strict=True)
     )
+
+
+def roc_curves(
+    model: str, said: Mapping[str, Real], aucs: Mapping[str, float], cases: NDArray[np.bool_]
+) -> list[Curve]:
+    """The curves of one model. `said`: chances of test rows, (rows,), by the side that was learnt from."""
+    of: Mapping[str, Literal["synthetic", "real", "floor"]]
+    of = {"value": "synthetic", "ceiling": "real", "floor": "floor"}
+    return [Curve(of[side], model, aucs[side], roc_points(chances, cases)) for side, chances in said.items()]
 
 
 def roc_points(scores: Real, cases: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:

@@ -1,7 +1,8 @@
 """metrics.json: every score between its floor and its ceiling, and all that the report draws beside them.
 
 Format 2. `scores`, `rows`, `notes`, `target`, `outcome` are for people; `columns` holds each column's bars and lost
-codes; `pairs` the distances of 2-way tables, by position of their columns; `sections` whatever else was measured.
+codes; `pairs` the distances of 2-way tables, by position of their columns; `sections` whatever else was measured. Who
+measures a part may write it under a name of its own instead (`attacks`, `federated`, `groups`: found.py).
 report.html follows from this file, certificate.json and study.toml alone.
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from silosynth.common.errors import InvalidInput
+from silosynth.common.evaluate.found import with_found
 from silosynth.common.evaluate.scores import ColumnDetail, PairDetail, Score, Scores
 from silosynth.common.evaluate.sections import Scope, Sections
 from silosynth.common.evaluate.stored import plain, restored
@@ -40,7 +42,7 @@ def to_json(metrics: Metrics) -> dict[str, Any]:
     for name, score in scores.scores.items():
         out["scores"][name] |= _raw(score, out["scores"][name])
     for column in scores.columns:
-        out["columns"][column.name] |= _raw(column, {"name": 0, **out["columns"][column.name]})
+        out["columns"][column.name] |= {name: one for name, one in plain(column).items() if name != "name"}
     out["pairs"] = {"of": list(PairDetail.__dataclass_fields__), "rows": plain(scores.pairs)}
     out["sections"] = {name: value for name, value in plain(scores.sections).items() if value}
     facts = ("seed", "published", "input_notes", "seconds", "train_cpu_seconds", "peak_memory_mb")
@@ -66,7 +68,7 @@ def read(content: Any) -> Metrics:
                 for name, one in content["columns"].items()
             ),
             pairs=_pairs(content["pairs"], len(content["columns"])),
-            sections=restored(Sections, content["sections"], "sections"),
+            sections=with_found(restored(Sections, content["sections"], "sections"), content),
         )
         return _facts(scores, content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -87,7 +89,7 @@ def _facts(scores: Scores, content: Mapping[str, Any]) -> Metrics:
     )
 
 
-def _raw(value: Score | ColumnDetail, said: Mapping[str, Any]) -> dict[str, Any]:
+def _raw(value: Score, said: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that the form for people leaves out."""
     return {name: one for name, one in plain(value).items() if _NAMED.get(name, name) not in said}
 

@@ -3,10 +3,9 @@
 `Sections` is filled by whoever measured a part, stored in metrics.json, and drawn by report.py. Nothing here computes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 Interval: TypeAlias = tuple[float, float]
 """95 %, low and high."""
@@ -37,16 +36,22 @@ class Curve:
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Rows that share one value: their share on both sides, and how useful synthetic rows are for them."""
+    """Rows that share one value, or a site: how many, and how useful synthetic rows are for them.
+
+    `train` and `synthetic`: share of rows on each side. `distance`: mean two-way distance; its ceiling: of real rows.
+    """
 
     column: str
     value: str
-    train: float
-    synthetic: float
+    train: float | None = None
+    synthetic: float | None = None
     score: float | None = None
     interval: Interval | None = None
     floor: float | None = None
     ceiling: float | None = None
+    rows: int | None = None
+    distance: float | None = None
+    distance_ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,15 @@ class FederatedScore:
     value: float
     interval: Interval
     exact: float | None = None
+    says: str = ""
 
 
 @dataclass(frozen=True)
 class FederatedScores:
-    """What held-out units answered, at a privacy cost of their own."""
+    """What held-out units answered, at a privacy cost of their own; epsilon is None where the certificate says it."""
 
-    epsilon: float
-    delta: float
+    epsilon: float | None
+    delta: float | None
     rows: tuple[FederatedScore, ...]
     notes: tuple[str, ...] = ()
 
@@ -155,36 +161,3 @@ class Sections:
     attacks: AttackTable | None = field(default=None, repr=False)
     federated: FederatedScores | None = field(default=None, repr=False)
     audit: Audit | None = None
-
-
-def attacks_of(content: Mapping[str, Any]) -> AttackTable:
-    """From the JSON of the attacks (`Attacks.to_json`). Raises KeyError or TypeError where it is none."""
-    rows = tuple(
-        AttackRow(
-            name=name,
-            says=one["says"],
-            method=one["method"],
-            tried_on=one["tried_on"],
-            members=_risk(one["members"]),
-            control=_risk(one["control"]),
-            lead=_risk(one["lead"]),
-            ceiling=float(one["lead"]["ceiling"]),
-            found=bool(one["found"]),
-            reduction=_reduction(one["reduction_percent"]),
-        )
-        for name, one in content["attacks"].items()
-    )
-    skipped = tuple((name, str(why)) for name, why in content["skipped"].items())
-    return AttackTable(rows, skipped, _reduction(content["reduction_percent"]), content["false_alarm_rate"])
-
-
-def _risk(content: Mapping[str, Any]) -> Risk:
-    low, high = content["interval"]
-    return Risk(float(content["value"]), (float(low), float(high)))
-
-
-def _reduction(content: Mapping[str, Any] | None) -> Reduction | None:
-    if content is None:
-        return None
-    low, high = content["interval"]
-    return Reduction(float(content["value"]), (float(low), float(high)))

@@ -1,12 +1,13 @@
 """The report's parts on use: models, subgroups, rare codes, and what held-out units said under noise."""
 
+from collections.abc import Callable
 from typing import Final
 
 from silosynth.common.evaluate.figures import ABSENT, between, epsilon, number, percent
 from silosynth.common.evaluate.marks import Line, Mark, curves, scale, whiskers
 from silosynth.common.evaluate.page import element, folded, lead, section, table, text
 from silosynth.common.evaluate.scores import Score, Scores, way
-from silosynth.common.evaluate.sections import Curve, FederatedScore, RareCode, Subgroup
+from silosynth.common.evaluate.sections import Curve, FederatedScore, FederatedScores, RareCode, Subgroup
 from silosynth.common.evaluate.words import MEANINGS
 
 _MOST_ROWS: Final = 20
@@ -42,31 +43,55 @@ def subgroup_table(scores: Scores) -> str:
     found = scores.sections.subgroups
     if not found or not found.rows:
         return ""
-    rows = [_subgroup(one) for one in found.rows]
-    head = ("Subgroup", "Training", "Synthetic", "Score", "95 % interval", "Floor to ceiling", "Of the way")
+    shown = [one for one in _SUBGROUP if any(one[1](group) != ABSENT for group in found.rows)]
+    head = ("Subgroup", *(title for title, _ in shown))
+    rows = [(text(_name(one)), *(cell(one) for _, cell in shown)) for one in found.rows]
     tables = [table(head, rows[:_MOST_ROWS], "Subgroups")]
     if rows[_MOST_ROWS:]:
         tables.append(
             folded(f"{len(rows) - _MOST_ROWS} more subgroups", table(head, rows[_MOST_ROWS:], "More subgroups"))
         )
-    intro = f"Shares of rows, and a score for each: {found.what}. A table that serves most may fail the few."
+    intro = f"How many rows, and how useful: {found.what}. A table that serves most may fail the few."
     return section("subgroups", "Subgroups", lead(intro), *tables)
 
 
-def _subgroup(one: Subgroup) -> tuple[str, ...]:
-    name = f"{one.column} = {one.value}"
-    score = None
-    if one.score is not None:
-        score = Score(one.score, one.floor, one.ceiling, one.interval, "higher", "")
-    return (
-        text(name),
-        percent(one.train),
-        percent(one.synthetic),
-        number(one.score),
-        between(one.interval),
-        (scale(score, name) if score else "") or ABSENT,
-        (way(score) if score else None) or ABSENT,
-    )
+def _name(one: Subgroup) -> str:
+    return f"{one.column} = {one.value}"
+
+
+def _score_of(one: Subgroup) -> Score | None:
+    if one.score is None:
+        return None
+    return Score(one.score, one.floor, one.ceiling, one.interval, "higher", "")
+
+
+def _drawn(one: Subgroup) -> str:
+    score = _score_of(one)
+    return (scale(score, _name(one)) if score else "") or ABSENT
+
+
+def _way(one: Subgroup) -> str:
+    score = _score_of(one)
+    return (way(score) if score else None) or ABSENT
+
+
+def _distance(one: Subgroup) -> str:
+    beside = "" if one.distance_ceiling is None else f" ({number(one.distance_ceiling)})"
+    return ABSENT if one.distance is None else f"{number(one.distance)}{beside}"
+
+
+_SUBGROUP: Final[tuple[tuple[str, Callable[[Subgroup], str]], ...]] = (
+    ("Rows", lambda one: ABSENT if one.rows is None else f"{one.rows:,}"),
+    ("Training", lambda one: percent(one.train)),
+    ("Synthetic", lambda one: percent(one.synthetic)),
+    ("Score", lambda one: number(one.score)),
+    ("95 % interval", lambda one: between(one.interval)),
+    ("Real rows", lambda one: number(one.ceiling)),
+    ("Floor to ceiling", _drawn),
+    ("Of the way", _way),
+    ("Two-way distance (held-out rows)", _distance),
+)
+"""What can be said of a subgroup; a column that is empty throughout is not shown."""
 
 
 def rare_table(scores: Scores) -> str:
@@ -117,8 +142,8 @@ def federated_table(scores: Scores) -> str:
     head = ("Score", "Value", "95 % interval", "Drawn", *(("Exact", "Covered") if exact else ()))
     rows = [_federated(one, exact=exact) for one in found.rows]
     intro = (
-        f"Counted at the sites over units that nobody was trained on, with noise of ε = {epsilon(found.epsilon)} at "
-        f"δ = {found.delta:g}, which adds nothing to what training cost anybody. Intervals follow from the known noise."
+        f"Counted at the sites over units that nobody was trained on, with noise{_spent(found)}, which adds nothing to "
+        "what training cost anybody. Intervals follow from the known noise."
     )
     if exact:
         intro += " This is a simulation, so the exact value is known: it should lie inside 95 times of 100."
@@ -126,9 +151,15 @@ def federated_table(scores: Scores) -> str:
     return section("federated", "Measured across sites", lead(intro), table(head, rows, "Scores under noise"), notes)
 
 
+def _spent(found: FederatedScores) -> str:
+    if found.epsilon is None or found.delta is None:
+        return " of its own, among the events below"
+    return f" of ε = {epsilon(found.epsilon)} at δ = {found.delta:g}"
+
+
 def _federated(one: FederatedScore, *, exact: bool) -> tuple[str, ...]:
     meaning = MEANINGS.get(one.name)
-    title = meaning.title if meaning else one.name
+    title = meaning.title if meaning else one.says or one.name
     top = max(1.0, one.interval[1])
     drawn = whiskers([Mark(one.value, one.interval, filled=True)], top, f"{title}: {number(one.value)}")
     cells = (text(title), number(one.value), between(one.interval), drawn)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from silosynth.common.arrays import Index, Real
-from silosynth.common.evaluate.details import roc_points
+from silosynth.common.evaluate.details import roc_curves
 from silosynth.common.evaluate.intervals import BOOTSTRAP, bootstrap_weights, curve, f1, percentiles
 from silosynth.common.evaluate.models import Boosting, Inputs, Model, Regression
 from silosynth.common.evaluate.outcome import Task
@@ -19,11 +19,6 @@ LEAST_CASES = 5
 """Held-out rows of a class, and outside it, below which no score of that class is given."""
 
 _METHOD = BOOTSTRAP.format(what="held-out units")
-_LEARNT_FROM: Final[Mapping[str, Literal["synthetic", "real", "floor"]]] = {
-    "value": "synthetic",
-    "ceiling": "real",
-    "floor": "floor",
-}
 _MODELS: Final = {"gb": "gradient boosting", "lr": "logistic regression"}
 _CHUNK = 50
 """Bootstrap draws at a time, to bound memory."""
@@ -98,13 +93,15 @@ def tstr(
             return Verdict({}, {}, ("TSTR: no training or no synthetic row has the target",))
         rows[f"tstr_train_{name}"] = len(lessons["value"][1])
         measured = {}
+        said: dict[str, Real] = {}
         for side, (table, classes) in lessons.items():
             probabilities = model.probabilities(table, classes, test, seed)
             measured[side] = _measure(probabilities, truth, scored, weights)
             if len(scored) == 1 and scored[0] < probabilities.shape[1]:
-                points = roc_points(probabilities[:, scored[0]], truth == scored[0])
-                curves.append(Curve(_LEARNT_FROM[side], _MODELS[name], float(measured[side].auc[0]), points))
+                said[side] = probabilities[:, scored[0]]
             tick("train on synthetic, test on real")
+        aucs = {side: float(one.auc[0]) for side, one in measured.items()}
+        curves += roc_curves(_MODELS[name], said, aucs, truth == scored[0])
         for measure in ("auc", "ap", "f1"):
             scores[f"tstr_{measure}_{name}"] = _score(measured, measure)
         if name == "gb":

@@ -14,9 +14,10 @@ import pytest
 from silosynth.common.certificate import Noise
 from silosynth.common.croissant import CONFORMS_TO, File, croissant
 from silosynth.common.errors import InvalidInput
-from silosynth.common.evaluate import metrics_file
+from silosynth.common.evaluate import metrics_file, report
+from silosynth.common.evaluate.found import attacks_of
 from silosynth.common.evaluate.scores import Scores
-from silosynth.common.evaluate.sections import Scope, attacks_of
+from silosynth.common.evaluate.sections import Scope
 from silosynth.common.model_card import model_card
 from silosynth.common.readable_json import laid_out
 from silosynth.common.sdv_metadata import sdv_metadata
@@ -90,6 +91,36 @@ def test_attacks_are_read_from_what_they_say_in_json():
     )
     assert table.rows[0].reduction.interval == (90.0, 100.0)
     assert table.skipped == (("x", "why"),)
+
+
+def test_parts_that_stand_under_names_of_their_own_are_shown_too():
+    one = {"value": 0.1, "interval": [0.05, 0.15], "population_interval": None, "exact": None, "says": "a distance"}
+    gone = one | {"value": None, "interval": [None, None]}
+    group = {"kind": "sex", "name": "f", "rows": 7, "tvd2": 0.1, "tvd2_ceiling": None, "auc": None, "auc_real": None}
+    bare = metrics_file.to_json(metrics_file.Metrics(Scores({}, {}), Scope.RELEASE))
+    more = {
+        "federated": {
+            "scores": {"tvd9": one, "auc9": gone},
+            "codes": {
+                "kept": 3,
+                "lost": [{"column": "stage", "code": "3", "share": one, "synthetic": 0.0}],
+                "under_the_noise": [["stage", "4"]],
+            },
+        },
+        "groups": [group, group | {"auc": 0.7, "auc_real": 0.8}],
+        "attacks": {"attacks": {}, "skipped": {}, "reduction_percent": None, "false_alarm_rate": 0.001},
+    }
+    sections = metrics_file.read(bare | more).scores.sections
+    assert [row.says for row in sections.federated.rows] == ["a distance"]
+    assert "auc9" in sections.federated.notes[0]
+    assert [(code.code, code.suppressed) for code in sections.rare] == [("3", False), ("4", True)]
+    assert sections.rare[0].interval == (0.05, 0.15)
+    assert [row.floor for row in sections.subgroups.rows] == [None, 0.5]
+    page = report.render(metrics_file.read(bare | more), made.claims(), made.study())
+    assert "sex = f" in page
+    assert "a distance" in page
+    with pytest.raises(InvalidInput, match=r"metrics\.json: "):
+        metrics_file.read(bare | {"federated": {"scores": 7}})
 
 
 def test_a_card_has_a_head_that_yaml_reads_and_one_heading():
