@@ -7,8 +7,8 @@ report.html follows from this file, certificate.json and study.toml alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, get_type_hints
 
 from silosynth.common.errors import InvalidInput
 from silosynth.common.evaluate.found import with_found
@@ -17,6 +17,9 @@ from silosynth.common.evaluate.sections import Scope, Sections
 from silosynth.common.evaluate.stored import plain, restored
 
 FORMAT: Final = 2
+
+_KNOWN: Final = frozenset(("scores", "rows", "notes", "target", "outcome", "columns", "pairs", "sections", "federated"))
+"""Fields of Scores that are read one by one; "federated" is told in a form of its own, which found.py reads."""
 
 _NAMED: Final = {"method": "interval_method"}  # as JSON has always called it
 
@@ -68,6 +71,7 @@ def read(content: Any) -> Metrics:
                 for name, one in content["columns"].items()
             ),
             pairs=_pairs(content["pairs"], len(content["columns"])),
+            **_further(content),
             sections=with_found(restored(Sections, content["sections"], "sections"), content),
         )
         return _facts(scores, content)
@@ -98,6 +102,13 @@ def _score(content: Any, name: str) -> Score:
     named = {**content, **{own: content[said] for own, said in _NAMED.items() if said in content}}
     score: Score = restored(Score, named, f"scores.{name}")
     return score
+
+
+def _further(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Further fields of Scores that stand in metrics.json under their own names, as they are."""
+    hints = get_type_hints(Scores)
+    further = {one.name for one in fields(Scores)} - _KNOWN
+    return {name: restored(hints[name], content[name], name) for name in sorted(further & set(content))}
 
 
 def _pairs(content: Any, columns: int) -> tuple[PairDetail, ...]:
