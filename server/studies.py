@@ -25,6 +25,7 @@ from silosynth.common.study_file import read_study, write_study
 from silosynth.server.files import write_json, write_text
 from silosynth.server.home import CoordinatorHome, enrolled, held
 from silosynth.server.installed import code_digest
+from silosynth.server.questions import check_installed
 
 FORMAT: Final = 1
 
@@ -180,6 +181,7 @@ def propose(home: CoordinatorHome, file: Path, names: Sequence[str]) -> tuple[St
         raise InvalidInput(f"{file}: cannot be read ({error}); give a study's TOML file") from None
     _check(asked, file)
     study = resolve(replace(asked, code=code_digest()), _roster(home, names))
+    check_installed(study)
     if study.trust is Trust.SECURE_SUM and not study.masked:
         raise InvalidInput("sites without agent keys cannot mask their answers: enrol their requests again")
     text = write_study(study)

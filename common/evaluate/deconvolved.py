@@ -73,7 +73,7 @@ def distances(tables: Tables, rng: np.random.Generator) -> Distances:
     drawn = model.drawn(seen, _DRAWS, rng)
     of, mean = drawn.mean(axis=0), float(drawn.mean())
     bias, spread = model.error(seen, tables.deviation / units, rng)
-    half = Z * float(np.hypot(spread, drawn.mean(axis=1).std())) + abs(bias)
+    half = Z * (spread + float(drawn.mean(axis=1).std())) + abs(bias)  # of the same data: they add, not their squares
     alone = model.drawn(seen, _DRAWS, rng, pooled=False)  # one table may be unlike all others
     ends = np.quantile(np.stack([drawn, alone]), [0.025, 0.975], axis=1)  # (ends, with and without others, tables)
     low, high = np.where(model.silent(seen), 0, ends[0].min(axis=0)), ends[1].max(axis=0)

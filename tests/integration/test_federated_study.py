@@ -13,7 +13,7 @@ from heldout_made import asking
 from silosynth.client.app import client_app
 from silosynth.client.entries import Committed, Planned
 from silosynth.client.ledger import listing
-from silosynth.common import scale
+from silosynth.common import scale, verify_words
 from silosynth.common.engine import Parted
 from silosynth.common.errors import NotCertified, QuorumLost
 from silosynth.common.evaluate.federated import federated, noise
@@ -145,6 +145,8 @@ def test_what_is_published_verifies_and_shows_exact_scores_beside_the_noisy_ones
     events = json.loads((published / "certificate.json").read_text())
     assert [event.get("part") for event in events["events"]][-3:] == ["holdout"] * 3
     assert "parts" in events["assumptions"]
+    assert any("held-out persons" in line for line in verify_words.proved(proved))
+    assert any("held-out persons apart" in line for line in verify_words.not_proved(proved))
 
 
 SPOILT = {

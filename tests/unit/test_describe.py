@@ -8,6 +8,7 @@ import pytest
 
 from silosynth.common import accounting
 from silosynth.common.describe import describe, plan_event
+from silosynth.common.privacy import Part
 from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.secagg.roster import grouped
@@ -143,3 +144,14 @@ def test_a_studys_texts_cannot_steer_a_terminal():
     text = describe(replace(STUDY, purpose=hostile, schema=Schema((*SCHEMA.columns[:3], codes))))
     assert all(letter.isprintable() or letter == "\n" for letter in text)
     assert not [line for line in text.splitlines() if line.startswith("Digest 00")]
+
+
+def test_held_out_persons_who_are_asked_are_told_so_and_that_it_costs_nothing_on_top():
+    asked = replace(STUDY, plan=(*STUDY.plan, Step("holdout-scores", 1, Fraction(5), part=Part.HOLDOUT)))
+    text = said(asked)
+    assert "never used for the model. They answer, with noise, how good the synthetic table is." in text
+    assert "each pays either for the model or for this, and it costs nobody anything on top" in text
+    assert "1 sum (holdout-scores, noise multiplier 5): held-out persons only" in text
+    mu2 = max(Fraction(1, 100) + Fraction(50, 1600), Fraction(1, 25))
+    assert f"epsilon {accounting.epsilon(mu2, 1e-5):.3f} against everybody who sees only totals" in text
+    assert "They answer" not in said(STUDY)

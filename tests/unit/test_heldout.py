@@ -11,9 +11,10 @@ from silosynth.common.engine import Parts
 from silosynth.common.engines import heldout
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.forest import LEAF, MOST_DEPTH, UNIT, Forest
-from silosynth.common.errors import MalformedFrame
+from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.privacy import Part
 from silosynth.common.study import Step, Trust
+from silosynth.common.study_file import read_study, write_study
 from silosynth.common.wire import Request, decode_request, encode_request
 
 STUDY = study()
@@ -196,3 +197,29 @@ def test_pairs_are_few_and_those_with_the_target_come_first():
     assert list(pairs) == sorted(set(pairs))
     assert heldout.pairs_of(replace(wide, name="another")) != pairs
     assert heldout.pairs_of(STUDY) == ((0, 1),)
+
+
+def test_a_study_with_questions_is_written_and_read():
+    of = asking()
+    text = write_study(of)
+    assert text.count('part = "holdout"') == 3
+    assert read_study(text, source="t") == of
+    assert "evaluate" not in text
+    silent = asking(evaluate=False)
+    assert "evaluate = false" in write_study(silent)
+    assert read_study(write_study(silent), source="t") == silent
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('part = "holdout"', 'part = "both"', "must be one of train, holdout"),
+        ('part = "holdout"', "", "key 'part': must be 'holdout'"),
+        ('kind = "gradient"', 'kind = "gradient"\npart = "holdout"', "for no others"),
+        ("holdout = 0.2", "holdout = 0.2\nevaluate = 1", "must be true or false"),
+    ],
+)
+def test_a_wrong_part_is_refused_in_words(old, new, says):
+    text = write_study(asking()).replace(old, new)
+    with pytest.raises(InvalidStudy, match=says):
+        read_study(text, source="t")
