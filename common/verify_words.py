@@ -50,8 +50,8 @@ def proved(found: Verified) -> list[str]:
     ]
     if any(step.part is Part.HOLDOUT for step in study.plan):
         lines.append(
-            "The sums that evaluate the table were asked of held-out persons, all others of those learnt from. A person "
-            "is in one of these parts, so both epsilons are those of the dearer part."
+            "The sums that evaluate the table were asked of held-out persons, all others of those learnt from. A "
+            "person is in one of these parts, so both epsilons are those of the dearer part."
         )
     if all(member.key for member in study.roster):
         lines.append(

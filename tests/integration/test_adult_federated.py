@@ -1,7 +1,9 @@
 """The federated evaluation of Adult's 20 % hold-out at five unlike sites: one trained generator, asked fifty times.
 
-Real mechanism, real noise, epsilon 1, one colluder. Noise cannot be seeded: of fifty 95 % intervals, twelve or
-more miss with probability below 1e-5. Measured: see the table in DECISIONS.md.
+Real mechanism, real noise, epsilon 1, one colluder. Noise cannot be seeded: of fifty 95 % intervals, twelve or more
+miss with probability below 1e-5. Measured, fifty runs, exact value, standard deviation and largest of the errors,
+coverage: 1-ways .012, .001, .002, 100 %; 2-ways .019, .001, .004, 100 %; area under the curve of boosting .897, .004,
+.008, 90 %, of regression .895, .004, .011, 96 %.
 """
 
 import os

@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 
 from silosynth.common.column import Column, Kind
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.engines.autoregressive import settings
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import silent
@@ -157,9 +157,10 @@ def test_the_pooled_study_has_the_noise_of_five_sites_total():
 
 def test_joined_sites_share_no_unit():
     here, there = Units(np.zeros((3, 1), np.int32), np.array([0, 1, 1])), Units(np.ones((2, 1), np.int32), np.arange(2))
-    one = pooled.joined({"a": here, "empty": Units(np.zeros((0, 1), np.int32), np.zeros(0, np.int64)), "b": there})
-    assert one.owner.tolist() == [0, 1, 1, 2, 3]
-    assert one.codes[:, 0].tolist() == [0, 0, 0, 1, 1]
+    empty = Units(np.zeros((0, 1), np.int32), np.zeros(0, np.int64))
+    both = pooled.joined({"a": Parted(here, there), "empty": Parted(empty, empty), "b": Parted(there, here)})
+    assert (both.train.owner.tolist(), both.holdout.owner.tolist()) == ([0, 1, 1, 2, 3], [0, 1, 2, 3, 3])
+    assert (both.train.codes[:, 0].tolist(), both.holdout.codes[:, 0].tolist()) == ([0, 0, 0, 1, 1], [1, 1, 0, 0, 0])
 
 
 def test_made_rows_fit_their_schema_and_their_columns_hang_together():
