@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from silosynth.common.accounting import SLACK, advantage, tpr_at
-from silosynth.common.privacy import Event, Unpriced, View, mu_squared
+from silosynth.common.privacy import Composed, Event, Parallel, Unpriced, View, mu_squared
 from silosynth.common.sampled import epsilon_of, is_sampled, losses
 from silosynth.common.study import Study, Trust
 
@@ -132,14 +132,35 @@ def _against(who: str, view: View, events: Event, delta: float, unit: str, priva
         epsilon = math.inf
     if math.isinf(epsilon):
         return Hiding(who, unit, math.inf, delta, None, 1.0, tuple((fpr, 1.0) for fpr in FALSE_POSITIVE_RATES))
+    found = [_of_part(part, view) for part in _parts(events)]
+    mus = [mu for mu, _, _ in found]
+    return Hiding(
+        who,
+        unit,
+        epsilon,
+        delta,
+        None if None in mus else max(mu for mu in mus if mu is not None),
+        max(advantage for _, advantage, _ in found),
+        tuple((fpr, max(tpr[at] for _, _, tpr in found)) for at, fpr in enumerate(FALSE_POSITIVE_RATES)),
+    )
+
+
+def _parts(events: Event) -> Sequence[Event]:
+    """Histories of which a unit is in one: each adversary is as good as in the worst of them."""
+    if not isinstance(events, Parallel):
+        return (events,)
+    return [part for part in events.parts if part != Composed(())] or [Composed(())]
+
+
+def _of_part(events: Event, view: View) -> tuple[float | None, float, tuple[float, ...]]:
+    """mu, advantage and the true positive rates of one history."""
     if is_sampled(events):
         curve = losses(events)
         region = list(zip(curve.epsilons.tolist(), (curve.deltas + SLACK).tolist(), strict=True))
-        tpr = tuple((fpr, within(region, fpr)) for fpr in FALSE_POSITIVE_RATES)
-        return Hiding(who, unit, epsilon, delta, None, advantage_within(region), tpr)
+        return None, advantage_within(region), tuple(within(region, fpr) for fpr in FALSE_POSITIVE_RATES)
     mu = math.sqrt(mu_squared(events, view)) * (1 + _ROUNDING)
-    tpr = tuple((fpr, min(1.0, tpr_at(mu, fpr) + SLACK)) for fpr in FALSE_POSITIVE_RATES)
-    return Hiding(who, unit, epsilon, delta, mu, min(1.0, advantage(mu) + SLACK), tpr)
+    most = tuple(min(1.0, tpr_at(mu, fpr) + SLACK) for fpr in FALSE_POSITIVE_RATES)
+    return mu, min(1.0, advantage(mu) + SLACK), most
 
 
 _ROUNDING = 1e-12  # relative: pays for float arithmetic

@@ -24,11 +24,11 @@ def shown(study: Study, said: Federated) -> tuple[FederatedScores, tuple[RareCod
     return FederatedScores(_epsilon(study), study.budget.delta, scores + worst, notes), tuple(map(_code, said.codes))
 
 
-def _epsilon(study: Study) -> float:
+def _epsilon(study: Study) -> float | None:
     """Of the held-out part of the plan alone, against whoever sees only totals."""
     steps = [step for step in study.plan if step.part is Part.HOLDOUT]
     if any(step.noiseless for step in steps):
-        return math.inf
+        return None
     return epsilon_of(Composed(tuple(step.history(study.shares) for step in steps)), study.budget.delta, View.AGGREGATE)
 
 

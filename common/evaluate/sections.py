@@ -106,7 +106,8 @@ class FederatedScore:
 class FederatedScores:
     """What held-out units answered, at a privacy cost of their own."""
 
-    epsilon: float
+    epsilon: float | None
+    """None where nothing bounds it: there was no noise."""
     delta: float
     rows: tuple[FederatedScore, ...]
     notes: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from silosynth.common.evaluate.figures import ABSENT, between, epsilon, number, 
 from silosynth.common.evaluate.marks import Line, Mark, curves, whiskers
 from silosynth.common.evaluate.page import element, folded, lead, section, table, text
 from silosynth.common.evaluate.scores import GroupDetail, Scores
-from silosynth.common.evaluate.sections import Curve, FederatedScore, RareCode
+from silosynth.common.evaluate.sections import Curve, FederatedScore, FederatedScores, RareCode
 from silosynth.common.evaluate.words import MEANINGS
 
 _MOST_ROWS: Final = 20
@@ -114,13 +114,19 @@ def federated_table(scores: Scores) -> str:
     head = ("Score", "Value", "95 % interval", "Drawn", *(("Exact", "Covered") if exact else ()))
     rows = [_federated(one, exact=exact) for one in found.rows]
     intro = (
-        f"Counted at the sites over units that nobody was trained on, with noise of ε = {epsilon(found.epsilon)} at "
-        f"δ = {found.delta:g}, which adds nothing to what training cost anybody. Intervals follow from the known noise."
+        f"Counted at the sites over units that nobody was trained on, {_noise(found)}, which adds nothing to what "
+        "training cost anybody. Intervals follow from the known noise."
     )
     if exact:
         intro += " This is a simulation, so the exact value is known: it should lie inside 95 times of 100."
     notes = element("ul", *(element("li", text(note)) for note in found.notes)) if found.notes else ""
     return section("federated", "Measured across sites", lead(intro), table(head, rows, "Scores under noise"), notes)
+
+
+def _noise(found: FederatedScores) -> str:
+    if found.epsilon is None:
+        return "without noise"
+    return f"with noise of ε = {epsilon(found.epsilon)} at δ = {found.delta:g}"
 
 
 def _federated(one: FederatedScore, *, exact: bool) -> tuple[str, ...]:
