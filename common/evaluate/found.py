@@ -67,7 +67,7 @@ def subgroups_of(content: list[Mapping[str, Any]]) -> Subgroups:
     """Subgroups and sites: AUC between a coin and a model learnt from real rows, and the two-way distance."""
     rows = tuple(
         Subgroup(
-            str(one["kind"]),
+            "" if one["kind"] == "subgroup" else str(one["kind"]),
             str(one["name"]),
             score=_number(one["auc"]),
             floor=None if one["auc"] is None else 0.5,

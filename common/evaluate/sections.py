@@ -38,6 +38,7 @@ class Curve:
 class Subgroup:
     """Rows that share one value, or a site: how many, and how useful synthetic rows are for them.
 
+    `column` is empty where `value` says it all.
     `train` and `synthetic`: share of rows on each side. `distance`: mean two-way distance; its ceiling: of real rows.
     """
 

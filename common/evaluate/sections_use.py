@@ -56,7 +56,7 @@ def subgroup_table(scores: Scores) -> str:
 
 
 def _name(one: Subgroup) -> str:
-    return f"{one.column} = {one.value}"
+    return f"{one.column} = {one.value}" if one.column else one.value
 
 
 def _score_of(one: Subgroup) -> Score | None:

@@ -96,7 +96,15 @@ def test_attacks_are_read_from_what_they_say_in_json():
 def test_parts_that_stand_under_names_of_their_own_are_shown_too():
     one = {"value": 0.1, "interval": [0.05, 0.15], "population_interval": None, "exact": None, "says": "a distance"}
     gone = one | {"value": None, "interval": [None, None]}
-    group = {"kind": "sex", "name": "f", "rows": 7, "tvd2": 0.1, "tvd2_ceiling": None, "auc": None, "auc_real": None}
+    group = {
+        "kind": "subgroup",
+        "name": "sex = f",
+        "rows": 7,
+        "tvd2": 0.1,
+        "tvd2_ceiling": None,
+        "auc": None,
+        "auc_real": None,
+    }
     bare = metrics_file.to_json(metrics_file.Metrics(Scores({}, {}), Scope.RELEASE))
     more = {
         "federated": {
