@@ -77,17 +77,21 @@ def test_epsilon_follows_from_the_events_in_the_certificate(finished):
     assert (paper["format"], paper["unit"], paper["delta"]) == (2, "person: person", 1e-5)
     assert paper["assumptions"] | {"sites": 3, "colluders": 1, "threshold": 3} == paper["assumptions"]
     assert paper["aggregation"] == "secure-sum"
-    assert paper["attempts"] == {"asked": 5, "releases": 5, "sessions": 1, "retries": []}
+    assert paper["attempts"] == {"asked": 8, "releases": 8, "sessions": 1, "retries": []}
     assert "the coordinator included" in paper["holds_against"]["aggregate"]
     assert paper["noise"] == "discrete Gaussian from the operating system's randomness"
     for view, shares in (("aggregate", 1), ("local", 2)):
-        mu_squared = sum(event["count"] * shares / Fraction(event["multiplier"]) ** 2 for event in paper["events"])
-        assert paper["epsilon"][view] == pytest.approx(accounting.epsilon(mu_squared, 1e-5), rel=1e-9)
+        parts = {"holdout": Fraction(0), "train": Fraction(0)}
+        for event in paper["events"]:
+            parts[event.get("part", "train")] += event["count"] * shares / Fraction(event["multiplier"]) ** 2
+        assert paper["epsilon"][view] == pytest.approx(accounting.epsilon(max(parts.values()), 1e-5), rel=1e-9)
     assert 0.99 < paper["epsilon"]["aggregate"] <= 1.0
 
 
 def test_every_ledger_was_charged_what_the_certificate_says(finished):
-    expected = sum(Fraction(event["mu_squared"]["local"]) for event in finished.certificate["events"])
+    events = finished.certificate["events"]
+    prices = [(event.get("part"), Fraction(event["mu_squared"]["local"])) for event in events]
+    expected = max(sum(price for part, price in prices if part == one) for one in (None, "holdout"))
     for site in (finished.path / "sites").iterdir():
         ledger = Ledger(site / "ledger.sqlite")
         assert ledger.spent(View.LOCAL) == expected
