@@ -7,6 +7,7 @@ import pytest
 from made import STUDY, content, silosynth, table, totals
 
 from silosynth.client.engines import autoregressive_local
+from silosynth.common.engines import heldout
 from silosynth.common.errors import AnswerRejected
 from silosynth.common.generator import load
 from silosynth.common.study_file import read_study
@@ -52,20 +53,14 @@ def test_its_certificate_states_one_epsilon_against_everybody(finished):
     assert paper["assumptions"]["trust"] == "local"
     assert "everybody" in paper["holds_against"]["aggregate"]
     assert verified(finished[0].path).epsilon.local == pytest.approx(paper["epsilon"]["local"])
-    assert [event["kind"] for event in paper["events"]] == [
-        "one-ways",
-        "learn",
-        "holdout-one-ways",
-        "holdout-pairs",
-        "holdout-scores",
-    ]
+    assert [event["kind"] for event in paper["events"]] == ["one-ways", "learn", *heldout.KINDS]
 
 
 def test_a_site_that_learns_tells_a_simulation_how_far_it_is(finished):
     _, told = finished
     for site in ("here", "there"):
         steps = [(done, of) for phase, done, of, *note in told if phase == PHASE and note == [site]]
-        assert steps == [(done, 9) for done in range(1, 7)]  # the 1-ways, the pairs and four gradients
+        assert steps == [(done, 9) for done in range(1, 10)]  # the 1-ways, the pairs, four gradients, three questions
 
 
 def test_a_lying_site_ends_the_study_with_its_name_and_nothing_is_published(tmp_path, monkeypatch):
