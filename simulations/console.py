@@ -24,6 +24,8 @@ _WORDS: Final = {
     "settle": "having the sites sign what they were charged",
     "sample": "sampling synthetic rows",
     "evaluate": "scoring against floor and ceiling",
+    "attack": "attacking the synthetic table",
+    "audit": "weighing what the coordinator heard",
     "compare": "comparing",
 }
 
