@@ -41,6 +41,7 @@ from silosynth.client.mechanism import SystemNoise
 from silosynth.client.policy import Policy, read_policy
 from silosynth.client.process import alone, main
 from silosynth.client.refusal import Reason, Refused
+from silosynth.client.same_rows import check_same
 from silosynth.client.session import Sessions
 from silosynth.client.site import Site
 from silosynth.client.sources import parted
@@ -154,8 +155,10 @@ class Agent:
 
     def _rows(self, study: Study, source: Source) -> Parted:
         """The rows of a study. Which are held out, or too many of a unit, only the agent's key tells."""
-        table = open_source(source, study)
-        return parted(study, table.frame, table.unit_ids, key_of_rows(self._key, study.digest))
+        table, key = open_source(source, study), key_of_rows(self._key, study.digest)
+        if study.unit is None and study.asks_held_out:
+            check_same(self._home.rows(study.digest), table.unit_ids, key)
+        return parted(study, table.frame, table.unit_ids, key)
 
     def _stamp(self, study: str) -> Stamp:
         """Changes whenever a file changes that says whether a study is answered. It begins with the study's own."""

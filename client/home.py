@@ -129,6 +129,10 @@ class SiteHome:
         """Its approval, likewise."""
         return self.studies / f"{_checked(digest)}.approval.json"
 
+    def rows(self, digest: str) -> Path:
+        """What the agent keeps to know again the rows of a study, likewise."""
+        return self.agent / "rows" / _checked(digest)
+
     @property
     def run(self) -> Path:
         """What lives as long as a process."""

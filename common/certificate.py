@@ -113,7 +113,7 @@ def claims(study: Study, releases: int, noise: Noise, asked: Sequence[Asked] = (
     }
     events = performed(study, releases, asked)
     content["adversaries"] = [one.to_json() for one in hiding(study, events, private=noise is Noise.SYSTEM)]
-    if any(step.part is Part.HOLDOUT for step in study.plan):
+    if study.asks_held_out:
         content["assumptions"] |= {"parts": DISJOINT}
     if study.masked:
         content["attempts"] = _attempts(asked)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from silosynth.common import accounting, sampled, secagg_study
 from silosynth.common.column import Column, Kind
-from silosynth.common.privacy import Event, Part, View, mu_squared
+from silosynth.common.privacy import Event, View, mu_squared
 from silosynth.common.secagg.roster import grouped
 from silosynth.common.study import Step, Study, Trust
 
@@ -110,7 +110,7 @@ def _purpose(study: Study) -> list[str]:
     if study.target:
         lines.append(f"The synthetic table is to help predict {study.target!r}.")
     lines.append(f"{study.holdout:.0%} of the persons at each site are held out: they are never used for the model.")
-    if any(step.part is Part.HOLDOUT for step in study.plan):
+    if study.asks_held_out:
         lines[-1] += _HELD_OUT
     return lines
 

@@ -180,6 +180,11 @@ class Study:
         return replace(self, plan=tuple(step for step in self.plan if step.part is Part.TRAIN))
 
     @property
+    def asks_held_out(self) -> bool:
+        """Whether held-out units answer anything."""
+        return any(step.part is Part.HOLDOUT for step in self.plan)
+
+    @property
     def history(self) -> Parallel:
         """The whole plan as it is charged, part by part. Raises ValueError where a number is not one of an event."""
         return Parallel(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from silosynth.common.certificate import holds_against
-from silosynth.common.privacy import Part
 from silosynth.common.secagg.roster import grouped
 from silosynth.common.study import Study, Trust
 from silosynth.common.verify import Verified
@@ -48,7 +47,7 @@ def proved(found: Verified) -> list[str]:
         f"What was asked, {study.releases} {sums} and every attempt at them, is the plan of that study.",
         "Both epsilons follow from those events: they were computed again here, and nothing else was believed.",
     ]
-    if any(step.part is Part.HOLDOUT for step in study.plan):
+    if study.asks_held_out:
         lines.append(
             "The sums that evaluate the table were asked of held-out persons, all others of those learnt from. A "
             "person is in one of these parts, so both epsilons are those of the dearer part."
@@ -79,7 +78,7 @@ def _not_proved(found: Verified) -> Iterator[str]:
             "or for the digest of the study that it approved, which binds all keys (verify --study DIGEST)."
         )
     yield "That a site runs this software unmodified: that it clips, adds its noise and keeps its ledger is its word."
-    if any(step.part is Part.HOLDOUT for step in study.plan):
+    if study.asks_held_out:
         yield "That a site kept held-out persons apart from those it learnt from: by this software, which is its word."
     if study.trust is Trust.SECURE_SUM:
         yield f"That no more than {study.budget.colluders} of the sites work together against the others."

@@ -45,7 +45,7 @@ class WholeStudy:
         self._study = study
         self._half = half
         self._seed = seed
-        self._asks = any(step.part is Part.HOLDOUT for step in study.plan)
+        self._asks = study.asks_held_out
         if self._asks:
             questions.check_installed(study)
 

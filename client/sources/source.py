@@ -12,9 +12,9 @@ The database's URL has a password in it. It is in neither site.toml, a study, a 
 
 Rows are read when a site takes up a study, and again when its process starts anew. A database goes on changing: let the
 query name a fixed extract or period, with an ORDER BY if a unit may have more rows than the study uses, so that both
-readings give the same rows. That is good for the synthetic table. Privacy rests on it only where there is no person
-key: what a person with a key costs is bounded in each release by itself, whatever rows that person has by then, but a
-row without one that changes could be learnt from as what it was and held out as what it is (split.py).
+readings give the same rows. That is good for the synthetic table. Where rows have no person key it is also asked for:
+a study with held-out rows is answered with the same rows or not at all (same_rows.py). What a person with a key costs
+is bounded in each release by itself, whatever rows that person has by then.
 """
 
 import importlib.util

@@ -18,7 +18,8 @@ post-processing for the other (privacy.Parallel). The argument:
 
 4. *One table.* A site whose process starts anew reads its rows again (source.py). A person key stays a person's. A row
    without one that holds something else by then is another unit: what it was may have been learnt from, what it is may
-   be held out, and that person would pay for both parts. So rows that change need a person key, or a fixed extract.
+   be held out, and that person would pay for both parts. So rows that change need a person key; without one the agent
+   answers a study with the same rows or not at all (same_rows.py).
 
 How large the parts are depends on rows and is told to nobody: an empty one answers with noise alone.
 """
