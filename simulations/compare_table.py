@@ -87,7 +87,7 @@ class Outcome:
         """From the content of metrics.json."""
         scores = {}
         for name, one in metrics["scores"].items():
-            frame = one.get("matched", one)  # distances shrink with rows: only samples of one size can be compared
+            frame = one.get("matched") or one  # distances shrink with rows: only samples of one size can be compared
             scores[name] = Framed(frame["value"], frame["floor"], frame["ceiling"])
         return cls(cell, scores, metrics.get("train_cpu_seconds"))
 

@@ -13,7 +13,7 @@ from silosynth.client.books import price
 from silosynth.client.entries import Planned, Reserved, Sessioned
 from silosynth.client.policy import just_this, write_policy
 from silosynth.common.column import Column, Kind
-from silosynth.common.engine import Units
+from silosynth.common.engine import Parted, Units
 from silosynth.common.errors import NotCertified, QuorumLost
 from silosynth.common.plan import resolve
 from silosynth.common.privacy import View
@@ -37,9 +37,8 @@ ROUNDS = ("open", "join", "confirm", ROUND)
 
 
 def asked(sites=SITES, epsilon=1.0, threshold=LEAST):
-    study = Study(
-        "t", SCHEMA, Budget(epsilon, 1e-5, 1), threshold=threshold, settings=(("steps", float(RELEASES - 2)),)
-    )
+    steps = (("steps", float(RELEASES - 2)),)
+    study = Study("t", SCHEMA, Budget(epsilon, 1e-5, 1), threshold=threshold, settings=steps, evaluate=False)
     return resolve(study, tuple(Member(f"s{at}", 1024) for at in range(sites)))
 
 
@@ -76,7 +75,7 @@ class World:
             self.restarted.add(place)
             self.ledgers[place].close()
         self.ledgers[place] = self.homes.ledger(name)
-        self.sites[place] = self.homes.site(name, self.ledgers[place], self.units[name])
+        self.sites[place] = self.homes.site(name, self.ledgers[place], Parted.none_held_out(self.units[name]))
         self.sites[place].approve(self.study)
 
     def run(self):

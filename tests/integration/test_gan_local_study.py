@@ -53,11 +53,12 @@ def test_its_certificate_states_the_epsilon_of_the_whole_plan_by_its_losses(fini
     result, _ = finished
     paper = result.certificate
     study = load((result.path / "generator.safetensors").read_bytes()).study
-    whole = epsilon_of(Composed(tuple(step.history(1) for step in study.plan)), 1e-5)
+    whole = epsilon_of(Composed(tuple(step.history(1) for step in study.training.plan)), 1e-5)
     assert paper["epsilon"]["aggregate"] == paper["epsilon"]["local"] == pytest.approx(whole, rel=1e-9)
     assert 2.99 < whole <= 3.0
     assert verified(result.path).epsilon.local == pytest.approx(whole, rel=1e-9)
-    counts, rounds = paper["events"]
+    counts, rounds, *held_out = paper["events"]
+    assert {event["part"] for event in held_out} == {"holdout"}
     assert (counts["kind"], rounds["kind"], rounds["count"]) == ("one-ways", "discriminator", 3)
     assert [(inner["mechanism"], inner["count"]) for inner in rounds["within"]] == [("sampled gaussian", 2)]
 
@@ -76,7 +77,7 @@ def test_a_site_that_trains_tells_a_simulation_how_far_it_is(finished):
     _, told = finished
     for site in ("here", "there"):
         steps = [(done, of) for phase, done, of, *note in told if phase == PHASE and note == [site]]
-        assert steps == [(done, 7) for done in range(1, 8)]  # the 1-ways, and three rounds of two steps
+        assert steps == [(done, 10) for done in range(1, 11)]  # the 1-ways, three rounds of two steps, three questions
 
 
 def test_an_interrupted_study_goes_on_where_it_stood(tmp_path):
