@@ -22,11 +22,13 @@ from silosynth.common.evaluate.scores import Scores
 from silosynth.common.evaluate.sections import Scope
 from silosynth.common.generator import save
 from silosynth.common.model_card import model_card
+from silosynth.common.privacy import Part, View
 from silosynth.common.progress import Progress
+from silosynth.common.sampled import epsilon_of
 from silosynth.common.sdv_metadata import sdv_metadata
 from silosynth.common.study import Study
 from silosynth.server.bundle import CERTIFICATE, REPORT, TABLES, hash_of, hashes_of
-from silosynth.server.certificate import Asked, Noise, certificate, completed
+from silosynth.server.certificate import Asked, Noise, certificate, completed, performed
 from silosynth.server.coordinator import Learnt
 from silosynth.server.files import replace, write_json, write_text
 from silosynth.server.journal import Entry
@@ -67,7 +69,7 @@ def publish(
     sampled_at = time.monotonic()
     scores = Scores({}, {"synthetic": len(synthetic)}) if judge is None else judge(synthetic)
     said = product.federated or heard_of(product, seed)
-    scores = scores if said is None else _heard(product.study, scores, said)
+    scores = scores if said is None else _heard(product, scores, said)
     ended = time.monotonic()
     measured = Metrics(
         scores,
@@ -115,8 +117,12 @@ def heard_of(product: Product, seed: int) -> Federated | None:
     return federated(study, heard, answers, seed=seed)
 
 
-def _heard(study: Study, scores: Scores, said: Federated) -> Scores:
-    across, codes = shown(study, said)
+def _heard(product: Product, scores: Scores, said: Federated) -> Scores:
+    study, epsilon = product.study, None
+    events = dict(zip(Part, performed(study, len(product.entries), product.asked).parts, strict=True))[Part.HOLDOUT]
+    if product.noise is Noise.SYSTEM:
+        epsilon = epsilon_of(events, study.budget.delta, View.AGGREGATE)
+    across, codes = shown(said, epsilon, study.budget.delta)
     sections = dataclasses.replace(scores.sections, federated=across, rare=codes)
     return dataclasses.replace(scores, federated=said, sections=sections)
 

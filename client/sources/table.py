@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -95,8 +96,16 @@ def typed(
     )
 
 
+_UNSAFE: Final = "[\x00\ud800-\udfff]"
+"""pandas tells texts apart up to a NUL only, so that two persons could be one; and half a surrogate has no bytes."""
+
+
 def _unit_ids(chunk: Chunk, unit: str, source: str) -> "pd.Series[str]":
     ids = chunk.text[unit].str.strip()
+    if (torn := ids.str.contains(_UNSAFE, na=False)).any():
+        raise Place(source, chunk.first_row).wrong(
+            unit, int(np.asarray(torn).argmax()), "the person key is not text: write it in letters and digits"
+        )
     if (absent := ids.isna() | (ids == "")).any():
         raise Place(source, chunk.first_row).wrong(
             unit, int(np.asarray(absent).argmax()), "the person key is empty; fill it in or remove the row"

@@ -88,18 +88,25 @@ class Forest:
     def _check_trees(self, nodes: int) -> None:
         if not all(0 <= root < nodes for root in self.roots):
             raise MalformedFrame("a tree begins at no node")
-        depth = [0] * nodes
         for node, feature in enumerate(self.feature):
             if feature == LEAF:
                 continue
             if not 0 <= feature < len(self.coarsening.sizes):
                 raise MalformedFrame("a node asks for no column")
-            for child in self.children[2 * node : 2 * node + 2]:
-                if not node < child < nodes:
-                    raise MalformedFrame("a node's children must come after it")
-                depth[child] = max(depth[child], depth[node] + 1)
-        if max(depth, default=0) > MOST_DEPTH:
+            if not all(node < child < nodes for child in self.children[2 * node : 2 * node + 2]):
+                raise MalformedFrame("a node's children must come after it")
+        if self.levels > MOST_DEPTH:
             raise MalformedFrame("a tree is deeper than a tree may be")
+
+    @cached_property
+    def levels(self) -> int:
+        """Splits on the longest path."""
+        depth = [0] * len(self.feature)
+        for node, feature in enumerate(self.feature):
+            if feature != LEAF:
+                for child in self.children[2 * node : 2 * node + 2]:
+                    depth[child] = max(depth[child], depth[node] + 1)
+        return max(depth, default=0)
 
     def score(self, codes: Codes) -> Index:
         """Of rows of fine cells, shape (rows,)."""
@@ -114,13 +121,15 @@ class Forest:
         return np.searchsorted(self._arrays.cuts, scores, side="right").astype(np.int64)
 
     def _leaf(self, bins: Index, root: int) -> Index:
-        """Where each row of bins ends in the tree at `root`, shape (rows,)."""
+        """Where each row of bins ends in the tree at `root`, shape (rows,).
+
+        Every row takes all levels of the model, whatever it holds: a model in which one row alone goes deep would
+        otherwise tell by its time that this row is there.
+        """
         of, rows = self._arrays, np.arange(len(bins))
         node = np.full(len(bins), root, dtype=np.int64)
-        for _ in range(MOST_DEPTH):
+        for _ in range(self.levels):
             feature = of.feature[node]
-            if (feature == LEAF).all():
-                break
             right = bins[rows, feature] > of.threshold[node]  # of a leaf, whatever it is: not followed
             node = np.where(feature == LEAF, node, of.children[node, right.astype(np.int64)])
         return node

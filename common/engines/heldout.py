@@ -37,6 +37,11 @@ KINDS: Final = (ONE_WAYS, PAIRS, SCORES)
 MOST_PAIRS: Final = 40
 """2-ways that are asked for, at most: the noise of each grows with the root of their number."""
 MOST_MODELS: Final = 2
+MOST_CELLS: Final = 400_000
+"""Fine cells of a schema above which no scores are asked for: two models would not fit a request."""
+
+BLOCK: Final = 4096
+"""Rows that are scored at a time."""
 NO_LABEL: Final = 2
 """What a unit without an outcome is counted as; the others are 0 and 1."""
 
@@ -85,7 +90,8 @@ def split(study: Study) -> tuple[Share, ...]:
     """How the budget of the held-out units is divided; the shares add up to 1, or there are none."""
     if not asks(study):
         return ()
-    kinds = [ONE_WAYS] + [PAIRS] * (len(study.schema.columns) > 1) + [SCORES] * (study.target is not None)
+    scored = study.target is not None and sum(study.schema.sizes) <= MOST_CELLS
+    kinds = [ONE_WAYS] + [PAIRS] * (len(study.schema.columns) > 1) + [SCORES] * scored
     whole = sum((_SHARES[kind] for kind in kinds), Fraction(0))
     return tuple(Share(kind, 1, _SHARES[kind] / whole) for kind in kinds)
 
@@ -158,7 +164,13 @@ class ScoreBins:
         return rising(tuple(2 * model.bins + 1 for model in self.task.models))
 
     def cells(self, codes: Codes) -> Index:
-        """Shape (rows, models)."""
+        """Shape (rows, models). Rows are scored in blocks of one shape, the last one filled up."""
+        blocks = max(1, -(-len(codes) // BLOCK))
+        filled = np.zeros((blocks * BLOCK, codes.shape[1]), dtype=codes.dtype)
+        filled[: len(codes)] = codes
+        return np.concatenate([self._block(block) for block in np.split(filled, blocks)])[: len(codes)]
+
+    def _block(self, codes: Codes) -> Index:
         label = np.array(self.task.labels, dtype=np.int64)[codes[:, self.target]]
         cells = [
             np.where(label == NO_LABEL, 2 * model.bins, 2 * model.bin(model.score(codes)) + label)

@@ -114,8 +114,8 @@ def federated_table(scores: Scores) -> str:
     head = ("Score", "Value", "95 % interval", "Drawn", *(("Exact", "Covered") if exact else ()))
     rows = [_federated(one, exact=exact) for one in found.rows]
     intro = (
-        f"Counted at the sites over units that nobody was trained on, {_noise(found)}, which adds nothing to what "
-        "training cost anybody. Intervals follow from the known noise."
+        f"Counted at the sites over units that nobody was trained on, {_noise(found)}: they pay for this, "
+        "not for training, and nobody pays more than the study's epsilon. Intervals follow from the known noise."
     )
     if exact:
         intro += " This is a simulation, so the exact value is known: it should lie inside 95 times of 100."
@@ -125,7 +125,7 @@ def federated_table(scores: Scores) -> str:
 
 def _noise(found: FederatedScores) -> str:
     if found.epsilon is None:
-        return "without noise"
+        return "with noise that protects nobody"
     return f"with noise of ε = {epsilon(found.epsilon)} at δ = {found.delta:g}"
 
 

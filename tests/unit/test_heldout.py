@@ -56,6 +56,45 @@ def test_a_row_s_score_does_not_depend_on_other_rows():
     assert [int(FOREST.score(row[None])[0]) for row in rows] == FOREST.score(rows).tolist()
 
 
+def chain():
+    """A model that only a row with the last bin of its columns walks down to its end."""
+    levels = range(MOST_DEPTH)
+    features = (*(one for level in levels for one in (level % 2, LEAF)), LEAF)
+    children = (*(one for level in levels for one in (2 * level + 1, 2 * level + 2, 0, 0)), 0, 0)
+    nothing = (0,) * len(features)
+    trees = {"feature": features, "threshold": nothing, "children": children, "value": nothing, "roots": (0,) * 8}
+    return replace(FOREST, **trees)
+
+
+@pytest.mark.parametrize("rows", [1, 20, heldout.BLOCK, heldout.BLOCK + 1])
+def test_a_model_with_one_deep_path_takes_as_many_steps_whoever_is_there(monkeypatch, rows):
+    """Otherwise the time of an answer would tell whether the one row is there that goes deep, without any noise."""
+    model, steps, shapes = chain(), [], []
+    model.check(STUDY.schema.sizes)
+    where, score = np.where, Forest.score
+
+    def counted(*given):
+        steps.append(given[0].shape)
+        return where(*given)
+
+    def scored(self, codes):
+        shapes.append(codes.shape)
+        return score(self, codes)
+
+    monkeypatch.setattr(np, "where", counted)
+    monkeypatch.setattr(Forest, "score", scored)
+    layout, taken = heldout.ScoreBins(heldout.CountScores(LABELS, (model,)), 0), []
+    for last in ((0, 0), (1, 3)):
+        everybody = np.zeros((rows, 2), dtype=np.int32)
+        everybody[-1] = last
+        steps.clear()
+        layout.cells(everybody)
+        taken.append(tuple(steps))
+    assert taken[0] == taken[1]
+    assert len(taken[0]) >= 8 * MOST_DEPTH
+    assert set(shapes) == {(heldout.BLOCK, 2)}
+
+
 HOSTILE = {
     "a cycle": {"children": (1, 2, 0, 0, 0, 4, 0, 0, 0, 0)},
     "a node that is its own child": {"children": (0, 2, 0, 0, 3, 4, 0, 0, 0, 0)},
@@ -223,3 +262,9 @@ def test_a_wrong_part_is_refused_in_words(old, new, says):
     text = write_study(asking()).replace(old, new)
     with pytest.raises(InvalidStudy, match=says):
         read_study(text, source="t")
+
+
+def test_a_schema_too_wide_for_two_models_is_asked_for_no_scores(monkeypatch):
+    kinds = [share.kind for share in heldout.split(STUDY)]
+    monkeypatch.setattr(heldout, "MOST_CELLS", sum(STUDY.schema.sizes) - 1)
+    assert [share.kind for share in heldout.split(STUDY)] == [kind for kind in kinds if kind != heldout.SCORES]

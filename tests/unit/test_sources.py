@@ -21,6 +21,8 @@ from silosynth.client.sources import (
     units_of,
 )
 from silosynth.client.sources.suspect import names_a_key, suspicion_of_words
+from silosynth.client.sources.table import _unit_ids
+from silosynth.client.sources.text import Chunk
 from silosynth.common.errors import InvalidData
 from silosynth.common.schema import Column, ColumnCounts, Kind, Schema
 from silosynth.common.study import Budget, Study
@@ -265,3 +267,12 @@ def test_a_declared_code_list_of_persons_is_refused(file):
     with pytest.raises(InvalidData, match="'who' looks like an identifier"):
         read_table(file(rows), schema, None)
     assert len(read_table(file("AGE,who\n1,name 1\n2,name 2\n"), schema, None).frame) == 2
+
+
+@pytest.mark.parametrize("key", ["p\x00a", "p\ud800"])
+def test_person_keys_that_could_be_one_for_two_persons_are_refused(key):
+    """pandas compares texts up to a NUL: two persons would be one unit, and the first would say its part."""
+    chunk = Chunk(1, pd.DataFrame({"person": ["p", key]}, dtype=object))
+    with pytest.raises(InvalidData, match="not text"):
+        _unit_ids(chunk, "person", "made")
+    assert list(_unit_ids(Chunk(1, chunk.text[:1]), "person", "made")) == ["p"]
