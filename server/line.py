@@ -5,27 +5,35 @@ Rules:
       superlink.py);
   G2  where the run is lost, whoever asks is told by LineCut that what was under way is lost, and the next question
       begins another one: sites answer it with the same bytes;
-  G3  a run that somebody stopped is not begun again.
+  G3  a run that somebody stopped is not begun again;
+  G4  a node can reply with any bytes: whatever they are, they are no more than no answer of that node.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
 
 import httpx
-from flwr.app import Message
-from flwr.common.constant import SubStatus
+from flwr.app import Error, Message, Metadata
+from flwr.app.message import make_message
+from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import run_from_proto
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
+    PullAppMessagesRequest,
     PullTaskInputRequest,
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
-from flwr.supercore.constant import TaskType
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
+from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE, TaskType
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, inflate_object_from_contents, pull_objects
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.runtime import RuntimeHttpClient
@@ -35,6 +43,8 @@ from flwr.superlink.grid import HttpGrid
 from silosynth.common.errors import SilosynthError
 from silosynth.server.nodes import LineCut
 from silosynth.server.superlink import Access, Control, Unreachable
+
+log = logging.getLogger(__name__)
 
 _ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 _BEAT_S: Final = 10.0  # a task is given up after 30 s without
@@ -73,8 +83,31 @@ class Line(HttpGrid):
             return ()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """See Grid. Raises LineCut."""
-        return self._unless_cut(lambda: super(Line, self).pull_messages(message_ids))
+        """See Grid; what is no reply is one without content (G4). Raises LineCut."""
+        return self._unless_cut(lambda: self._pulled(list(message_ids)))
+
+    def _pulled(self, message_ids: list[str]) -> list[Message]:
+        found = self._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=message_ids))
+        heads = zip(found.messages_list, found.message_object_trees, strict=True)
+        return [self._whole(head.metadata, tree) for head, tree in heads]
+
+    def _whole(self, about: Any, tree: Any) -> Message:
+        if self._run is None:
+            raise LineCut
+        run, client = self._run.run_id, self._runtime_client
+        pull = make_pull_object_fn_protobuf(pull_object_protobuf=client.PullObject, node=self.node, run_id=run)
+        try:
+            parts = pull_objects([one.object_id for one in iterate_object_tree(tree)], pull_object_fn=pull)
+            taken = ConfirmMessageReceivedRequest(node=self.node, run_id=run, message_object_id=about.message_id)
+            client.ConfirmMessageReceived(taken)
+            message: Any = inflate_object_from_contents(about.message_id, parts)
+            message.metadata.__dict__["_message_id"] = about.message_id  # AttributeError where it is no message
+        except (LineCut, httpx.HTTPError):
+            raise
+        except Exception:
+            log.warning("a node's reply is none", exc_info=True)
+            return _nothing(run, self.node.node_id, about.reply_to_message_id)
+        return message if isinstance(message, Message) else _nothing(run, self.node.node_id, about.reply_to_message_id)
 
     def get_nodes(self) -> Iterable[NodeInfo]:
         """See Grid. Begins a run where there is none. Raises LineCut."""
@@ -143,6 +176,12 @@ class Line(HttpGrid):
         finally:
             acquirer.close()
         raise LineCut
+
+
+def _nothing(run: int, node: int, reply_to: str) -> Message:
+    """In the place of a reply that is none."""
+    about = Metadata(run, "", node, node, reply_to, "", time.time(), 0.0, SYSTEM_MESSAGE_TYPE)
+    return make_message(metadata=about, error=Error(code=ErrorCode.MESSAGE_UNAVAILABLE, reason="not a reply"))
 
 
 class _Patient(RetryInvoker):

@@ -2,10 +2,13 @@
 
 Rules:
   Q3  who looks for messages and there are none is answered when one comes, or after a second: nobody has to look often;
-  Q4  a reply is there once all of it is. What a relay left half-pushed is dropped when it pushes its answer again.
+  Q4  a reply is there once all of it is. What a node left half-pushed is dropped when it pushes another: one at a time;
+  Q5  a reply is a small tree of objects that are new, with a time that is a number. Flower tells a tree again from what
+      is stored, branch by branch, and reads times when all replies are asked for: one bad one would stop all others.
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Collection
@@ -17,6 +20,8 @@ HOLD_S: Final = 1.0
 """How long who looks for messages waits for one."""
 
 _REMEMBERED_S: Final = 5.0
+_MOST_OBJECTS: Final = 64  # a message, its records, and a piece for each 4 MiB of the largest frame
+_DEEPEST: Final = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class _Coming:
     sender: int
     whom: int
     parts: set[str]
+    is_reply: bool
 
 
 class UnderWay:
@@ -60,16 +66,18 @@ class UnderWay:
         about = message.metadata
         is_reply = bool(about.reply_to_message_id)
         name = about.reply_to_message_id or about.message_id
-        before = self._coming.get(name)
-        if before is not None and before.sender == about.src_node_id:
-            del self._coming[name]
-            self._drop(before.message)  # Q4
+        for known, before in list(self._coming.items()):
+            if before.sender == about.src_node_id and (known == name or (is_reply and before.is_reply)):
+                del self._coming[known]
+                self._drop(before.message)  # Q4
+        if is_reply and not self._is_sound(about, tree):
+            return False, []
         store = self._state.store_message_res if is_reply else self._state.store_message_ins
         if store(message) is None:
             return False, []
         missing = list(self._state.object_store.preregister(about.run_id, tree))
         whom = about.run_id if is_reply else about.dst_node_id
-        self._coming[name] = _Coming(session, about.message_id, about.src_node_id, whom, set(missing))
+        self._coming[name] = _Coming(session, about.message_id, about.src_node_id, whom, set(missing), is_reply)
         self._arrived(session, "")
         return True, missing
 
@@ -118,6 +126,18 @@ class UnderWay:
             if found is not None:
                 self._known[name, asked] = (time.monotonic() + _REMEMBERED_S, found)
         return found
+
+    def _is_sound(self, about: Any, tree: Any) -> bool:
+        """Whether a reply is one (Q5)."""
+        if not (math.isfinite(about.created_at) and math.isfinite(about.ttl)) or tree.object_id != about.message_id:
+            return False
+        level, many, depth = [tree], 0, 0
+        while level and many <= _MOST_OBJECTS and depth < _DEEPEST:
+            if any(one.object_id in self._state.object_store for one in level):
+                return False
+            many, depth = many + len(level), depth + 1
+            level = [child for one in level for child in one.children]
+        return not level and many <= _MOST_OBJECTS
 
     def _drop(self, message: str) -> None:
         self._state.object_store.delete(message)

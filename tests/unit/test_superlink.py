@@ -34,9 +34,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:alembic")
 ROOT = Path(superlink.__file__).resolve().parents[1]
 PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.simulation"}
 INTERNALS = {
-    "flwr.app": {"Message"},
+    "flwr.app": {"Error", "Message", "Metadata"},
+    "flwr.app.message": {"make_message"},
     "flwr.common.constant": {
-        "HEARTBEAT_DEFAULT_INTERVAL", "ISOLATION_MODE_PROCESS", "NOOP_ACCOUNT_NAME", "NOOP_FLWR_AID",
+        "ErrorCode", "HEARTBEAT_DEFAULT_INTERVAL", "ISOLATION_MODE_PROCESS", "NOOP_ACCOUNT_NAME", "NOOP_FLWR_AID",
         "TRANSPORT_TYPE_GRPC_RERE", "Status", "SubStatus",
     },
     "flwr.common.serde": {"run_from_proto"},
@@ -46,15 +47,19 @@ INTERNALS = {
     },
     "flwr.proto.fab_pb2": {"Fab"},
     "flwr.proto.fleet_pb2": {"ActivateNodeRequest", "PushMessagesRequest"},
+    "flwr.proto.message_pb2": {"ConfirmMessageReceivedRequest"},
     "flwr.proto.node_pb2": {"NodeInfo"},
     "flwr.proto.runtime_pb2": {
-        "AcquireTaskRequest", "PullTaskInputRequest", "PushTaskOutputRequest", "SendTaskHeartbeatRequest",
+        "AcquireTaskRequest", "PullAppMessagesRequest", "PullTaskInputRequest",
+        "PushTaskOutputRequest", "SendTaskHeartbeatRequest",
     },
-    "flwr.supercore.constant": {"NodeStatus", "TASK_TOKEN_HEADER", "TaskType"},
+    "flwr.supercore.constant": {"NodeStatus", "SYSTEM_MESSAGE_TYPE", "TASK_TOKEN_HEADER", "TaskType"},
     "flwr.supercore.control": {"ControlHttpClient"},
     "flwr.supercore.dependencies.task": {"authenticate_task"},
     "flwr.supercore.error": {"http_error_translator"},
-    "flwr.supercore.inflatable.inflatable_utils": {"ObjectPushError"},
+    "flwr.supercore.inflatable.inflatable_object": {"iterate_object_tree"},
+    "flwr.supercore.inflatable.inflatable_protobuf_utils": {"make_pull_object_fn_protobuf"},
+    "flwr.supercore.inflatable.inflatable_utils": {"ObjectPushError", "inflate_object_from_contents", "pull_objects"},
     "flwr.supercore.interceptors": {
         "RuntimeTokenHttpInterceptor", "RuntimeVersionHttpInterceptor", "SuperExecAuthHttpInterceptor",
     },

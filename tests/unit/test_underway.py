@@ -13,16 +13,38 @@ RUN, NODE = 5, 7
 
 
 class Store(dict):
-    """Flower's store of objects."""
+    """Flower's store of objects, of which each has one parent here."""
+
+    def __init__(self):
+        super().__init__()
+        self.children = {}
 
     def preregister(self, _run, tree):
-        return [name for name in tree if name not in self]
+        new = [one for one in every(tree) if one.object_id not in self]
+        for one in new:
+            self[one.object_id] = None
+            self.children[one.object_id] = [child.object_id for child in one.children]
+        return [one.object_id for one in new if one is not tree]  # the head is pushed with the message, here
 
     def put(self, name, content):
         self[name] = content
 
     def delete(self, name):
-        self[name] = None
+        self.pop(name, None)
+        for child in self.children.pop(name, ()):
+            self.delete(child)
+
+
+def tree(name, *parts):
+    """An object with its parts: each a name, or a tree."""
+    below = [part if isinstance(part, SimpleNamespace) else tree(part) for part in parts]
+    return SimpleNamespace(object_id=name, children=below)
+
+
+def every(top):
+    yield top
+    for child in top.children:
+        yield from every(child)
 
 
 class State:
@@ -52,6 +74,7 @@ class State:
 
 def message(to, name, sender, whom):
     about = {"reply_to_message_id": to, "message_id": name, "src_node_id": sender, "dst_node_id": whom}
+    about |= {"created_at": 1.0, "ttl": 60.0}
     return SimpleNamespace(metadata=SimpleNamespace(run_id=RUN, **about))
 
 
@@ -101,7 +124,7 @@ def woken(loop):
 
 
 def test_a_reply_is_there_once_all_of_it_is(way, woken):
-    assert way.store_message_and_object_tree(reply(), ["one", "two"], "s") == (True, ["one", "two"])
+    assert way.store_message_and_object_tree(reply(), tree("reply", "one", "two"), "s") == (True, ["one", "two"])
     assert way.get_message_res({"question", "other"}, RUN) == ["other"]
     assert not woken(way, RUN, lambda: way.store_object(RUN, "s", "one", b"1"))
     assert way.get_message_res({"question"}, RUN) == []
@@ -114,27 +137,28 @@ def test_a_reply_is_there_once_all_of_it_is(way, woken):
 
 
 def test_what_was_left_half_pushed_makes_room_for_the_whole(way):
-    way.store_message_and_object_tree(reply(name="half"), ["one", "two"], "first")
-    way.store_message_and_object_tree(reply("another"), ["x"], "not this")
+    way.store_message_and_object_tree(reply(name="half"), tree("half", "one", "two"), "first")
+    way.store_message_and_object_tree(reply("another", "of another", NODE + 1), tree("of another", "x"), "not this")
     way.store_object(RUN, "first", "one", b"")
-    assert way.store_message_and_object_tree(reply(), ["one", "two"], "second")[1] == ["two"]
+    assert way.store_message_and_object_tree(reply(), tree("reply", "one", "two"), "second")[1] == ["one", "two"]
     assert way._state.calls == [("drop", "half")]
     assert not way.store_object(RUN, "first", "two", b"")
+    way.store_object(RUN, "second", "one", b"")
     way.store_object(RUN, "second", "two", b"")
     assert way.get_message_res({"question", "another"}, RUN) == ["question"]
 
 
 def test_no_other_node_makes_room_for_itself(way):
-    way.store_message_and_object_tree(reply(), ["one"], "s")
+    way.store_message_and_object_tree(reply(), tree("reply", "one"), "s")
     way._state.taken = False  # as Flower does, who is not whom the question was sent to
-    assert way.store_message_and_object_tree(reply(sender=NODE + 1), ["two"], "other") == (False, [])
+    assert way.store_message_and_object_tree(reply(sender=NODE + 1), tree("reply", "two"), "other") == (False, [])
     assert way._state.calls == []
     assert way.store_object(RUN, "s", "one", b"")
 
 
 def test_a_reply_that_was_not_taken_is_not_waited_for(way):
     way._state.taken = False
-    assert way.store_message_and_object_tree(reply(), ["one"], "s") == (False, [])
+    assert way.store_message_and_object_tree(reply(), tree("reply", "one"), "s") == (False, [])
     assert not way.store_object(RUN, "s", "one", b"")
     assert way.get_message_res({"question"}, RUN) == ["question"]
 
@@ -145,14 +169,14 @@ def test_each_push_has_a_session_that_nobody_guesses(way):
 
 
 def test_a_node_is_woken_when_all_of_a_message_is_there_and_only_that_node(way, woken):
-    way.store_message_and_object_tree(question(), ["one"], "s")
+    way.store_message_and_object_tree(question(), tree("q", "one"), "s")
     assert not woken(way, NODE + 1, lambda: None)
     assert woken(way, NODE, lambda: way.store_object(RUN, "s", "one", b""))
     assert not woken(way, NODE, lambda: None)
 
 
 def test_what_came_before_somebody_looked_is_found_at_once(way, woken):
-    way.store_message_and_object_tree(question(), ["one"], "s")
+    way.store_message_and_object_tree(question(), tree("q", "one"), "s")
     way.store_object(RUN, "s", "one", b"")
     assert woken(way, NODE, lambda: None)
 
@@ -176,3 +200,40 @@ def test_the_clock_makes_it_forget_too(way, monkeypatch):
 
 def test_all_else_is_as_flower_has_it(way):
     assert way.anything() == "of Flower's"
+
+
+def test_a_node_has_one_half_reply_at_a_time(way):
+    for number in range(5):
+        name = f"r{number}"
+        assert way.store_message_and_object_tree(reply(f"q{number}", name), tree(name, f"p{number}"), name)[0]
+    assert set(way._state.object_store) == {"r4", "p4"}
+    assert list(way._coming) == ["q4"]
+
+
+def doubling(levels):
+    """Each level twice below the next, of which the store keeps one: to tell it again takes 2^levels."""
+    top = tree("l0")
+    for level in range(1, levels):
+        top = tree(f"l{level}", top, f"l{level - 1}")
+    return top
+
+
+BAD = {
+    "a time that is none": (reply(), {"ttl": float("nan")}, tree("reply")),
+    "a date that is none": (reply(), {"created_at": float("inf")}, tree("reply")),
+    "the tree of something else": (reply(), {}, tree("else")),
+    "too deep": (reply(name="l5"), {}, doubling(6)),
+    "too many objects": (reply(), {}, tree("reply", *map(str, range(64)))),
+    "objects that are there already": (reply(), {}, tree("reply", "known")),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_reply_that_is_none_is_not_taken_and_stops_nobody(way, how):
+    bad, about, objects = BAD[how]
+    way.store_message_and_object_tree(reply("other", "good", NODE + 1), tree("good", "known"), "s")
+    sent = SimpleNamespace(metadata=SimpleNamespace(**(vars(bad.metadata) | about)))
+    assert way.store_message_and_object_tree(sent, objects, "t") == (False, [])
+    assert set(way._state.object_store) == {"good", "known"}
+    way.store_object(RUN, "s", "known", b"")
+    assert way.get_message_res({"other"}, RUN) == ["other"]
