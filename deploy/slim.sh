@@ -12,7 +12,7 @@ find "$venv/bin" -type f ! -name silosynth -delete # Python itself is a link
 
 rm -rf torch/test torch/include torch/share/cmake pyarrow/include pyarrow/src
 find torch/bin -type f ! -name torch_shm_manager -delete # torch does not import without that one
-for package in networkx numpy pandas pyarrow scipy sympy greenlet; do
+for package in joblib networkx numpy pandas pyarrow scipy sklearn sympy greenlet; do
     find "$package" -type d -name tests -prune -exec rm -rf {} +
 done
 # Rows are files: no object stores, no remote calls. (warm.py imports all programs: too much taken fails the build.)

@@ -191,7 +191,8 @@ def test_requirements_are_locked_by_hash_and_are_what_the_project_asks_for():
         assert requirement.url is None
         assert not name.startswith("nvidia")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["sql"]
+    extras = project["optional-dependencies"]
+    asked = project["dependencies"] + extras["sql"] + extras["coordinator"]
     for one in map(Requirement, asked):
         (version,) = locked()[one.name.lower()][0].specifier
         assert one.specifier.contains(version.version), one
