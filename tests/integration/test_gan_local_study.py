@@ -10,7 +10,7 @@ from silosynth.client.engines import gan_local
 from silosynth.client.ledger import Ledger
 from silosynth.common.errors import Diverged
 from silosynth.common.generator import load
-from silosynth.common.privacy import Composed, View
+from silosynth.common.privacy import View
 from silosynth.common.sampled import epsilon_of
 from silosynth.common.study_file import read_study
 from silosynth.server.bundle import verified
@@ -53,7 +53,7 @@ def test_its_certificate_states_the_epsilon_of_the_whole_plan_by_its_losses(fini
     result, _ = finished
     paper = result.certificate
     study = load((result.path / "generator.safetensors").read_bytes()).study
-    whole = epsilon_of(Composed(tuple(step.history(1) for step in study.training.plan)), 1e-5)
+    whole = epsilon_of(study.history, 1e-5)
     assert paper["epsilon"]["aggregate"] == paper["epsilon"]["local"] == pytest.approx(whole, rel=1e-9)
     assert 2.99 < whole <= 3.0
     assert verified(result.path).epsilon.local == pytest.approx(whole, rel=1e-9)

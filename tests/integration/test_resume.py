@@ -27,7 +27,10 @@ def command(study, data, out, *more):
 
 
 def begun(*arguments):
-    code = "from silosynth.simulations.cli import main; main()"
+    listens = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background jobs are deaf to it
+    )
+    code = f"{listens}; from silosynth.simulations.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
