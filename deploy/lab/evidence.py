@@ -151,15 +151,24 @@ def _spent(ledger: Path) -> str:
 
 
 def same_certificate(lab: Mapping[str, Any], simulation: Mapping[str, Any]) -> Check:
-    """The certificates are one but for the study's digest, which has the sites' keys, receipts and artefacts."""
+    """The certificates are one but for the study's digest, which has the sites' keys, and for what is signed or named.
+
+    Receipts and artefacts are a run's own, and so is the name of a session, which is the hash of what was signed in it.
+    """
     own = {"study", "receipts", "artefacts"}
-    different = sorted(key for key in {*lab, *simulation} - own if lab.get(key) != simulation.get(key))
-    digest = hashlib.sha256(repr(sorted((key, lab[key]) for key in lab.keys() - own)).encode()).hexdigest()
+    one, other = ({**paper, "rounds": _unnamed(paper.get("rounds", ()))} for paper in (lab, simulation))
+    different = sorted(key for key in {*one, *other} - own if one.get(key) != other.get(key))
+    digest = hashlib.sha256(repr(sorted((key, one[key]) for key in one.keys() - own)).encode()).hexdigest()
     return Check(
         "the certificate is the simulation's but for signatures",
         not different and set(lab) == set(simulation),
         f"differs in {', '.join(different)}" if different else f"all other content alike, sha256 {digest[:12]}",
     )
+
+
+def _unnamed(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rounds without the names of their sessions."""
+    return [{key: value for key, value in one.items() if key != "session"} for one in rounds]
 
 
 def watched(wire: Wire, site: str, tapes: Path, address: str, secrets: Path) -> Heard:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from lab import evidence
 from lab.accounts import Answer, account, unlisted, unsent
 from lab.canaries import search
 from lab.packets import RST, SYN, TCP, Packet, Tape, played, reset_of
@@ -130,3 +131,13 @@ def test_a_frame_that_cannot_be_read_is_an_error_not_framing():
     request[6] = 1
     with pytest.raises(ValueError, match="no reply left"):
         account([Spoken("POST", "/push", b"", bytes(request))])
+
+
+def test_certificates_are_compared_without_what_is_a_run_s_own():
+    rounds = [{"release": 0, "count": 2, "attempt": 0, "sites": [0, 1, 2], "session": "ab"}]
+    paper = {"study": "s", "epsilon": {"local": 1.0}, "rounds": rounds, "receipts": {"North": {}}}
+    other = {**paper, "study": "t", "rounds": [{**rounds[0], "session": "cd"}], "receipts": {}}
+    assert evidence.same_certificate(paper, other).holds
+    assert not evidence.same_certificate(paper, {**other, "rounds": [{**rounds[0], "attempt": 1}]}).holds
+    assert not evidence.same_certificate(paper, {**other, "epsilon": {"local": 2.0}}).holds
+    assert not evidence.same_certificate(paper, {**other, "more": 1}).holds
