@@ -5,7 +5,7 @@ tables), clipped gradients many times. Where nobody is trusted, a site makes all
 one release, and what leaves is the network it has learnt. Everything is fixed before the start.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from silosynth.common.engine import Parts
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.engines.settle import settled
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.study import Step, Study, Trust
@@ -92,21 +93,13 @@ _MOST = Settings(64, 256, 256, 256, 10_000, 1.0, 0.9999, 0.9, 0.9, 1000.0)
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = _by_epsilon(study.budget.epsilon)
+    defaults = _by_epsilon(study.budget.epsilon)
     if study.trust is Trust.LOCAL:
-        settled = _for_one_site(settled)
-    for name, value in study.settings:
-        if name not in {entry.name for entry in fields(settled)}:
-            known = ", ".join(sorted(entry.name for entry in fields(settled)))
-            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
-        most = getattr(_MOST, name)
-        if not 0 < value <= most or value != type(most)(value):
-            wanted = "number" if isinstance(most, float) else "whole number"
-            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
-        settled = replace(settled, **{name: type(most)(value)})
-    if settled.share_one_ways + settled.share_pairs >= 1:
+        defaults = _for_one_site(defaults)
+    found = settled(study, defaults, _MOST)
+    if found.share_one_ways + found.share_pairs >= 1:
         raise InvalidStudy("engine settings 'share_one_ways' and 'share_pairs' must add up to less than 1")
-    return settled
+    return found
 
 
 def _by_epsilon(epsilon: float) -> Settings:

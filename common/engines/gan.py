@@ -6,7 +6,7 @@ of one discriminator; where nobody is trusted, each site trains a discriminator 
 away. The generator is always trained at the coordinator. Everything is fixed before the start.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final, TypeAlias
 
@@ -17,6 +17,7 @@ from silosynth.common.engine import Parts
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.gan_shape import Shape
 from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.engines.settle import settled
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.study import Step, Study, Trust
@@ -147,19 +148,10 @@ _MAY_BE_NONE = ("pull", "steepness", "conditional")
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
     of_trust = _by_epsilon if study.trust is Trust.SECURE_SUM else _local_by_epsilon
-    settled = of_trust(study.budget.epsilon)
-    for name, value in study.settings:
-        if name not in {entry.name for entry in fields(settled)}:
-            known = ", ".join(sorted(entry.name for entry in fields(settled)))
-            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
-        most = getattr(_MOST, name)
-        if not (0 < value <= most or (value == 0 and name in _MAY_BE_NONE)) or value != type(most)(value):
-            wanted = "number" if isinstance(most, float) else "whole number"
-            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
-        settled = replace(settled, **{name: type(most)(value)})
-    if settled.share_one_ways + settled.share_pairs >= 1:
+    found = settled(study, of_trust(study.budget.epsilon), _MOST, _MAY_BE_NONE)
+    if found.share_one_ways + found.share_pairs >= 1:
         raise InvalidStudy("engine settings 'share_one_ways' and 'share_pairs' must add up to less than 1")
-    return settled
+    return found
 
 
 def _by_epsilon(epsilon: float) -> Settings:

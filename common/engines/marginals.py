@@ -6,7 +6,7 @@ choice is post-processing of noisy totals, hence free; how many tables are chose
 Everything else is fixed before the start.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, TypeAlias
 
@@ -14,6 +14,7 @@ from silosynth.common.engine import Parts
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays
 from silosynth.common.engines.marginals_tables import Table, Tables, all_pairs, with_target
+from silosynth.common.engines.settle import settled
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.study import Step, Study
@@ -80,21 +81,12 @@ _MAY_BE_NONE = ("products", "share_target")
 
 def settings(study: Study) -> Settings:
     """The study's hyper-parameters. Raises InvalidStudy for a name or value that means nothing."""
-    settled = _by_epsilon(study.budget.epsilon)
-    for name, value in study.settings:
-        if name not in {entry.name for entry in fields(settled)}:
-            known = ", ".join(sorted(entry.name for entry in fields(settled)))
-            raise InvalidStudy(f"engine setting {name!r} is unknown; known are {known}")
-        most = getattr(_MOST, name)
-        if not (0 < value <= most or (value == 0 and name in _MAY_BE_NONE)) or value != type(most)(value):
-            wanted = "number" if isinstance(most, float) else "whole number"
-            raise InvalidStudy(f"engine setting {name!r} must be a positive {wanted} of at most {most}")
-        settled = replace(settled, **{name: type(most)(value)})
-    if settled.share_one_ways + settled.share_pairs + settled.share_target >= 1:
+    found = settled(study, _by_epsilon(study.budget.epsilon), _MOST, _MAY_BE_NONE)
+    if found.share_one_ways + found.share_pairs + found.share_target >= 1:
         raise InvalidStudy("engine settings 'share_one_ways', 'share_pairs', 'share_target' must be less than 1")
-    if min(settled.bins, settled.pair_bins, settled.triple_bins) == 1:
+    if min(found.bins, found.pair_bins, found.triple_bins) == 1:
         raise InvalidStudy("engine settings 'bins', 'pair_bins' and 'triple_bins' must be at least 2")
-    return settled
+    return found
 
 
 def _by_epsilon(epsilon: float) -> Settings:

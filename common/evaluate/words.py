@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from silosynth.common.evaluate.scores import ColumnDetail, GroupDetail, Scores
@@ -293,20 +292,6 @@ def _codes(column: ColumnDetail) -> str:
     named = ", ".join(f"{code} ({share:.2%})" for code, share in column.lost[:_NAMED])
     more = f" and {len(column.lost) - _NAMED} more" if len(column.lost) > _NAMED else ""
     return named + more
-
-
-def best_guess(certificate: Mapping[str, Any], view: str) -> float | None:
-    """Chance that the best possible attacker of a view guesses rightly whether one person's records were used.
-
-    From a prior of one half it is Phi(mu / 2) (Dong, Roth, Su 2019). None where the certificate has no finite mu^2.
-    """
-    squared = Fraction(0)
-    for event in certificate.get("events", ()):
-        price = event.get("mu_squared")
-        if price is None:
-            return None
-        squared += Fraction(price[view])
-    return (1 + math.erf(math.sqrt(squared) / math.sqrt(8))) / 2
 
 
 def no_privacy(certificate: Mapping[str, Any]) -> str | None:

@@ -17,7 +17,7 @@ from silosynth.common.evaluate.metrics_file import Metrics
 from silosynth.common.evaluate.scores import Bar, ColumnDetail, PairDetail, Score
 from silosynth.common.evaluate.sections import Scope
 from silosynth.common.evaluate.utility import Limits
-from silosynth.common.evaluate.words import best_guess, limits, no_privacy
+from silosynth.common.evaluate.words import limits, no_privacy
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.study import Budget as Cost
 from silosynth.common.study import Member, Step, Study
@@ -193,13 +193,6 @@ def test_a_private_study_is_not_stamped_and_shows_both_epsilons(scored: Scores) 
 
 def test_an_epsilon_is_never_shown_smaller_than_it_is() -> None:
     assert [epsilon(value) for value in (1.0, 1.001, 0.9991, "inf", None)] == ["1.00", "1.01", "1.00", "∞", "—"]
-
-
-def test_the_best_guess_is_that_of_a_gaussian_test() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    expected = stats.norm.cdf((200 / 5329) ** 0.5 / 2)
-    assert best_guess(certificate(), "aggregate") == pytest.approx(expected)
-    assert best_guess(certificate(events=[{"kind": "step", "mechanism": "none"}]), "local") is None
 
 
 def test_an_unscored_study_and_a_strange_certificate_still_have_a_page() -> None:
