@@ -11,7 +11,7 @@ from lab.accounts import Account, Answer, account, unlisted, unsent
 from lab.canaries import search
 from lab.hosts import INTERFACE, Host
 from lab.streams import Spoken, conversations, opened, requests, secrets_in
-from lab.wire import Seen, Wire
+from lab.wire import Seen
 from silosynth.client.books import Books
 from silosynth.client.entries import Committed, Entry, Planned, Reserved, Sessioned
 from silosynth.client.ledger import listing
@@ -169,9 +169,3 @@ def same_certificate(lab: Mapping[str, Any], simulation: Mapping[str, Any]) -> C
 def _unnamed(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rounds without the names of their sessions."""
     return [{key: value for key, value in one.items() if key != "session"} for one in rounds]
-
-
-def watched(wire: Wire, site: str, tapes: Path, address: str, secrets: Path) -> Heard:
-    """What a site has said up to now."""
-    wire.settle()
-    return heard(tapes / f"{site}.pcap", address, secrets)
