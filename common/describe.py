@@ -19,6 +19,8 @@ from silosynth.common.study import Step, Study, Trust
 _KINDS = {
     "one-ways": "how often each value of each column stands in the table, each column by itself",
     "pairs": "how often each pair of coarse values of two columns stands together",
+    "target": "how often coarse values of the column to predict stand together with those of one or two others",
+    "marginals": "how often values of two or three columns stand together, in tables that the sums before suggest",
     "gradient": "how the model's parameters should move to fit the rows better, each person's part bounded",
     "holdout-one-ways": "held-out persons only: how often each value of each column stands in their rows",
     "holdout-pairs": "held-out persons only: how often pairs of coarse values of some columns stand together",

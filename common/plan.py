@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from silosynth.common import sampled
 from silosynth.common.accounting import mu_squared_for
-from silosynth.common.engines import SPLITS, heldout
+from silosynth.common.engines import SPLITS, auto, heldout
 from silosynth.common.engines.share import Share
 from silosynth.common.errors import InvalidStudy, NotPossible
 from silosynth.common.privacy import Composed, Part
@@ -27,8 +27,10 @@ def resolve(study: Study, roster: tuple[Member, ...]) -> Study:
     sums over Poisson samples: by sampled.epsilon_of, of the whole plan. Multipliers are rounded up to 6 digits. The
     same holds of what held-out units are asked, by itself: they pay for nothing else (privacy.Parallel).
 
-    Raises InvalidStudy where the sites cannot have such a plan, NotPossible where its price cannot be computed.
+    The engine `auto` becomes one by name. Raises InvalidStudy where the sites cannot have such a plan, or the study
+    does not say what `auto` needs, NotPossible where its price cannot be computed.
     """
+    study = auto.settle(study)
     shares = SPLITS[study.engine](replace(study, roster=roster))
     if study.trust is Trust.SECURE_SUM and len(roster) - study.budget.colluders < _FEWEST_HONEST:
         raise InvalidStudy(

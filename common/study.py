@@ -133,6 +133,7 @@ class Study:
     engine: str = "autoregressive"
     trust: Trust = Trust.SECURE_SUM
     rows: int | None = None
+    units: int | None = None  # about how many there are altogether, as is publicly known; nobody checks it
     max_rows_per_unit: int = 64
     settings: tuple[tuple[str, float], ...] = ()  # the engine's hyper-parameters that differ from its defaults, by name
     roster: tuple[Member, ...] = ()

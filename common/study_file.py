@@ -29,6 +29,9 @@ MAX_ROWS_PER_UNIT = 5040  # a row weighs floor(HISTOGRAM_GRID / rows of the unit
 ENGINES = ("autoregressive", "gan", "marginals")
 """The engines of this version."""
 
+AUTO = "auto"
+"""In place of an engine, until there is a plan: common/engines/auto.py."""
+
 MAX_ATTEMPTS = 100
 
 _LARGE = 1 << 48
@@ -93,7 +96,7 @@ def _study_lines(study: Study) -> list[str]:
     values = {
         "name": study.name, "purpose": study.purpose or None, "target": study.target, "unit": study.unit,
         "holdout": study.holdout, "engine": study.engine, "trust": study.trust.value, "rows": study.rows,
-        "max_rows_per_unit": study.max_rows_per_unit, "code": study.code or None,
+        "units": study.units, "max_rows_per_unit": study.max_rows_per_unit, "code": study.code or None,
         "evaluate": None if study.evaluate else False,
     }  # fmt: skip
     return [entry(key, value) for key, value in values.items() if value is not None]
@@ -153,8 +156,9 @@ def check(study: Study) -> None:
         )
     if not 0 <= study.holdout <= MAX_HOLDOUT:
         raise InvalidStudy(f"[study] key 'holdout': must lie between 0 and {MAX_HOLDOUT}; 0.2 is usual")
-    if study.engine not in ENGINES:
-        raise NotPossible(f"[study] key 'engine': {study.engine!r} is not in this version; it has {', '.join(ENGINES)}")
+    if study.engine not in ENGINES and (study.engine != AUTO or study.plan):
+        known = ", ".join((AUTO, *ENGINES))
+        raise NotPossible(f"[study] key 'engine': {study.engine!r} is not in this version; it has {known}")
     _check_run(study)
 
 
@@ -206,6 +210,7 @@ def _study(source: str, tables: dict[str, Any], schema: Schema) -> Study:
         engine=table.text("engine", ENGINES[0]),
         trust=Trust(trust),
         rows=table.optional_whole("rows", 1, _LARGE),
+        units=table.optional_whole("units", 1, _LARGE),
         max_rows_per_unit=table.whole("max_rows_per_unit", 1, MAX_ROWS_PER_UNIT, default=64),
         settings=tuple(_settings(source, tables["engine"] or {})),
         threshold=privacy.optional_whole("threshold", 1, MAX_MEMBERS),

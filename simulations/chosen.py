@@ -5,6 +5,7 @@ from dataclasses import replace
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import InvalidInput
 from silosynth.common.study import Study, Trust
+from silosynth.common.study_file import AUTO
 
 
 def chosen(
@@ -32,8 +33,8 @@ def chosen(
 
 def check_engine(name: str, option: str) -> str:
     """`name`, if there is such an engine. Raises InvalidInput, which names the option it came from."""
-    if name not in CODECS:
-        raise InvalidInput(f"{option} {name}: there is no such engine; this version has {', '.join(CODECS)}")
+    if name not in (known := (AUTO, *CODECS)):
+        raise InvalidInput(f"{option} {name}: there is no such engine; this version has {', '.join(known)}")
     return name
 
 

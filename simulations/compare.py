@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from silosynth.common.engines.auto import settle
 from silosynth.common.errors import InvalidInput, NotPossible, SilosynthError
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress
@@ -227,7 +228,7 @@ def _finished(folder: Path, asked: Study) -> bool:
         certified = _content(folder / CERTIFICATE).get("study")
     except (OSError, ValueError, SilosynthError):
         return False
-    return certified == resolved.digest and replace(resolved, roster=(), plan=()).digest == asked.digest
+    return certified == resolved.digest and replace(resolved, roster=(), plan=()).digest == settle(asked).digest
 
 
 def _check_folder(out: Path, head: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ sites; noisy coarse tables are, and serve every round (cf. PrivSyn, Zhang et al.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -69,32 +69,43 @@ class Candidates:
 
 
 def chosen(
-    among: Candidates, deviation_of_one: float, units: float, fits: Callable[[Sequence[Table]], bool]
+    among: Candidates,
+    deviation_of_one: float,
+    units: float,
+    fits: Callable[[Sequence[Table]], bool],
+    first: Collection[Table] = (),
 ) -> tuple[Table, ...]:
     """The tables to count next; none where nothing may be chosen.
 
-    All counted together have noise of deviation `deviation_of_one` times the root of their number. Greedy by error; of
-    all beginnings of that list, the one whose tables' noise and other tables' errors add up to the least.
+    All counted together have noise of deviation `deviation_of_one` times the root of their number. Greedy by error,
+    after those that are wanted in any case; of all beginnings of that list that hold these, the one whose tables' noise
+    and other tables' errors add up to the least.
 
     Args:
         among: what may be chosen.
         deviation_of_one: of the noise in each count, in units, were one table counted.
         units: about how many there are: no table can be further off than twice that.
         fits: whether the model can hold such tables, beside what it holds.
+        first: those wanted in any case; the model can hold them.
     """
-    taken: list[int] = []
-    best, least, cells = 0, math.inf, 0
-    left = float(among.errors.sum())
+    taken = [at for at, table in enumerate(among.tables) if table in first]
+    wanted, cells = frozenset(taken), int(among.cells[taken].sum())
+
+    def off() -> float:
+        precisions = among.deviations[taken] ** -2.0 + 1 / max(deviation_of_one**2 * len(taken), _TINY)
+        noise = np.minimum(_LEFT * among.cells[taken] / np.sqrt(precisions), 2 * units)
+        return float(among.errors.sum() - among.errors[taken].sum() + noise.sum())
+
+    best, least = len(taken), off() if taken else math.inf
     for at, (table, error, size) in enumerate(zip(among.tables, among.errors, among.cells.tolist(), strict=True)):
+        if at in wanted:
+            continue
         if error <= 0 and taken:
             break
         if cells + size > MOST_CELLS or not fits([*(among.tables[one] for one in taken), table]):
             continue
         taken.append(at)
         cells += size
-        left -= float(error)
-        precisions = among.deviations[taken] ** -2.0 + 1 / max(deviation_of_one**2 * len(taken), _TINY)
-        noise = float(np.minimum(_LEFT * among.cells[taken] / np.sqrt(precisions), 2 * units).sum())
-        if left + noise < least:
-            best, least = len(taken), left + noise
+        if (found := off()) < least:
+            best, least = len(taken), found
     return tuple(among.tables[at] for at in taken[:best])

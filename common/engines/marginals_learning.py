@@ -11,13 +11,18 @@ from silosynth.common import scale
 from silosynth.common.arrays import Real, Vector
 from silosynth.common.engines import marginals as engine
 from silosynth.common.engines.coarsening import Coarsening
+from silosynth.common.engines.layouts import OneWays
 from silosynth.common.engines.marginals_fit import Measured
 from silosynth.common.engines.marginals_tables import Screen, Table, Tables, screen, whole
-from silosynth.common.engines.preparation import Preparation, prepare
+from silosynth.common.engines.preparation import Preparation, estimated_units, prepare
 from silosynth.common.study import Study
 
 LEAST_DEVIATION: Final = 1.0
 """Of a count, in units: without noise, too, no more is asked of a model."""
+
+CLEAR: Final = 10 / 3
+FEWEST_BINS: Final = 8
+"""See affordable_bins."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,24 @@ def noise(study: Study, kind: str, tables: int) -> float:
 
 
 def prepared_from(study: Study, one_ways: Vector) -> Preparation:
-    """What the noisy 1-ways tell, a total in grid units; a coded column keeps at most the study's number of bins."""
-    bins, deviation = engine.settings(study).bins, noise(study, engine.ONE_WAYS, len(study.schema.columns))
-    prepared = prepare(study.schema, one_ways / scale.HISTOGRAM_GRID, deviation, bins)
-    return _capped(study, prepared, bins)
+    """What the noisy 1-ways tell, a total in grid units; a coded column keeps no more bins than an ordered one."""
+    counts, deviation = one_ways / scale.HISTOGRAM_GRID, noise(study, engine.ONE_WAYS, len(study.schema.columns))
+    units = estimated_units(np.split(counts, OneWays(study.schema.sizes).offsets[1:-1]))
+    bins = affordable_bins(study, units)
+    return _capped(study, prepare(study.schema, counts, deviation, bins), bins)
+
+
+def affordable_bins(study: Study, units: float) -> int:
+    """Bins of a column, at most: so many that a table of two such columns stands out of its noise.
+
+    A cell of it then holds CLEAR deviations of the noise on average, where a round counts two tables for each column.
+    Free: the noise is public, and `units` comes from the noisy 1-ways.
+    """
+    columns, most = len(study.schema.columns), engine.settings(study).bins
+    if all(step.kind != engine.MARGINALS for step in study.plan):
+        return most  # a single column has no tables
+    deviation = max(noise(study, engine.MARGINALS, 2 * columns), LEAST_DEVIATION)
+    return min(most, max(FEWEST_BINS, round(math.sqrt(units / (CLEAR * deviation)))))
 
 
 def counted_from(study: Study, kind: str, merges: Screen, tables: tuple[Table, ...], total: Vector) -> Counted:

@@ -202,7 +202,8 @@ class Marginals:
             return self._head.fits(prepared, [*known, *more], (number + 1) / self._settings.rounds)
 
         among = Candidates.of(prepared.coarsening.sizes, off, self._deviations(state))
-        taken = chosen(among, noise(self._study, engine.MARGINALS, 1), prepared.units, fits)
+        first = () if number else engine.with_each(self._study)
+        taken = chosen(among, noise(self._study, engine.MARGINALS, 1), prepared.units, fits, first)
         taken = taken or all_pairs(len(prepared.coarsening.sizes))[:1]  # something must be asked
         padded = [[number, *table, *[_NONE] * (MOST_COLUMNS - len(table))] for table in taken]
         return replace(state, asked=np.concatenate([state.asked, np.array(padded, dtype=np.int64)]))

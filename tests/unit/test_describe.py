@@ -8,6 +8,7 @@ import pytest
 
 from silosynth.common import accounting
 from silosynth.common.describe import describe, plan_event
+from silosynth.common.plan import resolve
 from silosynth.common.privacy import Part
 from silosynth.common.sampled import certify, epsilon_of
 from silosynth.common.schema import Column, Kind, Schema
@@ -155,3 +156,11 @@ def test_held_out_persons_who_are_asked_are_told_so_and_that_it_costs_nothing_on
     mu2 = max(Fraction(1, 100) + Fraction(50, 1600), Fraction(1, 25))
     assert f"epsilon {accounting.epsilon(mu2, 1e-5):.3f} against everybody who sees only totals" in text
     assert "They answer" not in said(STUDY)
+
+
+@pytest.mark.parametrize("engine", ["autoregressive", "gan", "marginals"])
+@pytest.mark.parametrize("trust", list(Trust))
+def test_every_sum_of_every_engine_is_said_in_words(engine, trust):
+    asked = replace(STUDY, engine=engine, trust=trust, plan=())
+    text = said(resolve(asked, STUDY.roster))
+    assert "sums of this kind" not in text

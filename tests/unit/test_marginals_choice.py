@@ -62,6 +62,13 @@ def test_what_the_model_cannot_hold_is_left_out():
     assert chosen(among, 1.0, UNITS, lambda _: False) == ()
 
 
+def test_tables_wanted_in_any_case_are_taken_first_and_others_only_if_worth_their_noise():
+    among = Candidates.of(SIZES, {(0, 1): 3000.0, (0, 2): 5.0, (1, 2): 900.0}, {})
+    assert chosen(among, 10.0, UNITS, everything, first=[(0, 2)]) == ((0, 2), (0, 1), (1, 2))
+    assert chosen(among, 1e6, UNITS, everything, first=[(0, 2)]) == ((0, 2),)
+    assert chosen(among, 10.0, UNITS, lambda _: False, first=[(0, 2)]) == ((0, 2),)
+
+
 def test_a_counted_table_is_off_by_its_noise_and_may_be_counted_again():
     noisy = Candidates.of(SIZES, {(0, 1): 0.0, (0, 2): 100.0}, {(0, 1): 400.0})
     assert noisy.tables[0] == (0, 1)

@@ -11,7 +11,7 @@ from marginals_made import marginals_study, run, wide
 from silosynth.client.engines.marginals import Marginals as SiteHalf
 from silosynth.common.engines import marginals as engine
 from silosynth.common.engines.coarsening import Coarsening
-from silosynth.common.engines.marginals_learning import noise
+from silosynth.common.engines.marginals_learning import CLEAR, FEWEST_BINS, affordable_bins, noise
 from silosynth.common.generator import load, save
 from silosynth.common.scale import HISTOGRAM_GRID
 from silosynth.common.schema import Schema
@@ -141,6 +141,32 @@ def test_tables_are_chosen_from_noisy_totals_alone():
     assert task.kind == "marginals"
     again = Marginals(of, 0).thaw(half.freeze(state))
     assert Marginals(of, 0).next(again) == task
+
+
+def test_the_target_is_counted_with_each_other_column_however_weak():
+    of = marginals_study(1.0)
+    half, state = run(of, rows(1000), stop=3)
+    at = of.schema.index(of.target)
+    with_it = {tuple(sorted((at, column))) for column in range(4) if column != at}
+    assert with_it <= set(half.next(state).tables)
+    none = marginals_study(0.01, target=None)
+    half, state = run(none, rows(1000), stop=2)
+    assert len(half.next(state).tables) == 1  # lost in the noise, but something must be asked
+
+
+def test_the_noise_decides_how_fine_tables_are():
+    """In a table of two columns, a cell holds some deviations of the noise on average; never below a few bins."""
+    of = marginals_study(1.0)
+    deviation = noise(of, "marginals", 8)
+    for units in (3e3, 1e4, 3e4):
+        bins = affordable_bins(of, units)
+        assert FEWEST_BINS <= bins <= 24
+        if FEWEST_BINS < bins < 24:
+            assert units / (bins + 0.5) ** 2 < CLEAR * deviation < units / (bins - 0.5) ** 2
+    assert affordable_bins(of, 10.0) == FEWEST_BINS
+    assert affordable_bins(of, 1e7) == 24
+    assert affordable_bins(marginals_study(1.0, bins=6), 1e7) == affordable_bins(marginals_study(1.0, bins=6), 9.0) == 6
+    assert affordable_bins(marginals_study(math.inf), 1e6) == 40
 
 
 def test_a_model_holds_what_it_is_allowed_to():
