@@ -11,10 +11,10 @@ from silosynth.common.errors import InvalidStudy
 from silosynth.common.study import Study, Trust
 from silosynth.common.study_file import AUTO
 
-PLENTY: Final = 100_000
-"""Units times epsilon from which a network learns more than tables tell."""
+PLENTY: Final = 200_000
+"""Units times epsilon from which a network learns more than tables tell, whose model is then too small."""
 
-WIDEST: Final = 20
+WIDEST: Final = 30
 """Columns up to which that was seen: a network of more columns has more parameters, and noise in each."""
 
 

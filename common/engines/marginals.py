@@ -90,11 +90,9 @@ def settings(study: Study) -> Settings:
 
 
 def _by_epsilon(epsilon: float) -> Settings:
-    """Defaults as measured: a large budget pays for a larger model, then for finer bins."""
-    ample, plenty = 3, 8
-    if epsilon < ample:
-        return Settings()
-    return Settings(cells=300_000) if epsilon < plenty else Settings(bins=40, cells=300_000)
+    """Defaults as measured: a large budget pays for a larger model. Finer bins than these only fill it sooner."""
+    ample = 3
+    return Settings() if epsilon < ample else Settings(cells=400_000)
 
 
 def split(study: Study) -> tuple[Share, ...]:
