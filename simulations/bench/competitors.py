@@ -35,7 +35,7 @@ NAMES: Final[Mapping[str, str]] = {
     "mbi-aim": "mbi",
     "mbi-mst": "mbi",
     "dpmm-aim": "dpmm",
-    "copula": "copula",
+    "copula": "mbi",
 }
 """Each competitor with the name of its environment."""
 
@@ -97,7 +97,7 @@ def environment(name: str) -> Path | None:
     """The competitor's interpreter; None where it is not installed."""
     folder = os.environ.get(ENVIRONMENTS)
     python = Path(folder or ".") / NAMES[name] / "bin" / "python"
-    return python if folder and python.exists() else None
+    return python if folder and PROGRAM.exists() and python.exists() else None
 
 
 def _run(command: list[object]) -> None:

@@ -8,7 +8,6 @@ stopped. CODE is a digest of everything that could change the outcome; an outcom
 """
 
 import argparse
-import importlib.resources
 import os
 import subprocess
 import sys
@@ -17,17 +16,24 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from silosynth.common import code as code_of_files
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import InvalidInput
 from silosynth.server.files import write_json
 from silosynth.simulations.bench import competitors, record_table
-from silosynth.simulations.bench.trial import FRAME, NO_EPSILON, Contestant, Outcome, Trial, read
+from silosynth.simulations.bench.trial import (
+    ABSENT,
+    CHANGED,
+    FRAME,
+    NO_EPSILON,
+    Contestant,
+    Outcome,
+    Trial,
+    code_of,
+    read,
+)
 
 EPSILONS: Final = (0.3, 1.0, 3.0, 10.0)
 SMALL_EPSILONS: Final = (1.0, 3.0)
@@ -49,8 +55,8 @@ WIDEST: Final = "wide-200"
 AGAINST: Final = WHOLE[:4]
 """Tables on which competitors run."""
 
-_ABSENT: Final = 3
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_TOLD: Final = {ABSENT: "its table is not there", CHANGED: "the code is no longer what it was when this command began"}
 _ENGINES: Final = tuple(name for name in CODECS if name != "gan")
 
 
@@ -90,29 +96,6 @@ def _matches(trial: str, pattern: str) -> bool:
     return len(wanted) <= len(parts) and all(
         part == one or fnmatchcase(part, one.replace("[", "[[]")) for part, one in zip(parts, wanted, strict=False)
     )
-
-
-@cache
-def code_of(contestant: Contestant) -> str:
-    """SHA-256, in hex, of the text that could change an outcome: tables, studies, scores, and what learns."""
-    bench = importlib.resources.files("silosynth.simulations.bench")
-    named = ["cases.py", "tables.py", "scoring.py", "adult.toml", "ist.toml", "credit_default.toml"]
-    files = [(f"bench/{name}", (bench / name).read_bytes()) for name in (*named, "sdnist.toml", "diabetes130.toml")]
-    if contestant.central:
-        files += [("bench/competitors.py", (bench / "competitors.py").read_bytes())]
-        files += _text(bench / "competitor", "competitor")
-    else:
-        for part in ("common",) if contestant.name == FRAME else ("client", "common", "server"):
-            files += _text(importlib.resources.files(f"silosynth.{part}"), part)
-    return code_of_files.digest(files)
-
-
-def _text(folder: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _text(entry, f"{name}/{entry.name}")
-        elif entry.name.endswith((".py", ".txt")):
-            yield f"{name}/{entry.name}", entry.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -175,8 +158,8 @@ class Record:
             stopped = Outcome(trial, code, failed=f"stopped after {self.minutes:g} minutes", finished=time.time())
             write_json(path, stopped.to_json())
             return stopped.failed
-        if done.returncode == _ABSENT:
-            return "its table is not there"
+        if done.returncode in _TOLD:
+            return _TOLD[done.returncode]
         outcome = read(path)
         if done.returncode or outcome is None:
             return (

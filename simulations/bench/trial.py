@@ -5,12 +5,15 @@ which changes no total), or a competitor, which is given all rows in one place. 
 are held between. A process of its own makes peak memory a fact of this trial, and a crash the end of this trial only.
 """
 
+import importlib.resources
 import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
@@ -18,6 +21,7 @@ from typing import Any, Final, Self
 import pandas as pd
 import torch
 
+from silosynth.common import code as code_of_files
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import InvalidInput, SilosynthError
 from silosynth.common.plan import resolve
@@ -35,6 +39,10 @@ from silosynth.simulations.chosen import chosen
 from silosynth.simulations.cohort import Cohort, gather
 
 FORMAT: Final = 1
+ABSENT: Final = 3
+CHANGED: Final = 4
+"""Exit codes: no such table here; the code is not what whoever asked believes."""
+
 FRAME: Final = "frame"
 NO_EPSILON: Final = 0.0
 """Of a trial that no epsilon belongs to."""
@@ -89,13 +97,36 @@ class Trial:
         return f"{self.table}/{self.contestant}/{self.epsilon:g}"
 
 
+@cache
+def code_of(contestant: Contestant) -> str:
+    """SHA-256, in hex, of the text that could change an outcome: tables, studies, scores, and what learns."""
+    bench = importlib.resources.files("silosynth.simulations.bench")
+    named = ["cases.py", "tables.py", "scoring.py", "adult.toml", "ist.toml", "credit_default.toml"]
+    files = [(f"bench/{name}", (bench / name).read_bytes()) for name in (*named, "sdnist.toml", "diabetes130.toml")]
+    if contestant.central:
+        files += [("bench/competitors.py", (bench / "competitors.py").read_bytes())]
+        files += _text(bench / "competitor", "competitor")
+    else:
+        for part in ("common",) if contestant.name == FRAME else ("client", "common", "server"):
+            files += _text(importlib.resources.files(f"silosynth.{part}"), part)
+    return code_of_files.digest(files)
+
+
+def _text(folder: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _text(entry, f"{name}/{entry.name}")
+        elif entry.name.endswith((".py", ".txt")):
+            yield f"{name}/{entry.name}", entry.read_bytes()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What was found. Without scores, `failed` says why."""
 
     trial: Trial
     code: str
-    """Digest of what ran (record.code_of)."""
+    """Digest of what ran (`code_of`)."""
     scores: Mapping[str, float] = field(default_factory=dict)
     rows: int = 0
     columns: int = 0
@@ -182,12 +213,15 @@ def _competitor(trial: Trial, study: Study, cohort: Cohort) -> _Made:
 
 
 def main(arguments: list[str]) -> int:
-    """TABLE CONTESTANT EPSILON SEED CODE FILE: run and write. Exit code 3 where the table is not there."""
-    table, contestant, epsilon, seed, code, file = arguments
+    """TABLE CONTESTANT EPSILON SEED CODE FILE: run it, write what it found."""
+    table, name, epsilon, seed, code, file = arguments
     torch.set_num_threads(1)
-    outcome = run(Trial(table, Contestant.parse(contestant), float(epsilon), int(seed)), code)
+    contestant = Contestant.parse(name)
+    if code_of(contestant) != code:
+        return CHANGED
+    outcome = run(Trial(table, contestant, float(epsilon), int(seed)), code)
     if outcome is None:
-        return 3
+        return ABSENT
     write_json(Path(file), outcome.to_json())
     return 0
 
