@@ -44,15 +44,17 @@ _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class _Merged:
+class Merged:
     """Bins of a column's cells: those of bin b are `first[b]` to `first[b + 1] - 1`."""
 
     first: Index = field(repr=False)
 
     def into(self, cells: Index) -> Index:
+        """The bin of each cell."""
         return np.searchsorted(self.first, cells, side="right") - 1
 
     def back(self, bins: Index, size: int, rng: np.random.Generator) -> Index:
+        """A cell drawn uniformly from each bin, of a column with `size` cells."""
         width = np.diff(np.append(self.first, size))
         return self.first[bins] + np.floor(rng.random(len(bins)) * width[bins]).astype(np.int64)
 
@@ -68,16 +70,16 @@ def synthesise(name: str, study: Study, train: pd.DataFrame, epsilon: float, see
             f"{name} is not installed: run bench/competitor/install.sh and set {ENVIRONMENTS} to its folder"
         )
     rng, schema = np.random.default_rng([seed, 0x21]), study.schema
-    merged = [_merged(column, most=None if name in _BINS_BY_ITSELF else BINS) for column in schema.columns]
+    bins = [merged(column, most=None if name in _BINS_BY_ITSELF else BINS) for column in schema.columns]
     codes = schema.encode(train).astype(np.int64)
     with TemporaryDirectory() as folder:
         rows, domain, out = (Path(folder) / file for file in ("train.csv", "domain.json", "out.csv"))
-        names = [f"c{at}" for at in range(len(merged))]  # a competitor need not bear with the names of real columns
-        shown = np.column_stack([one.into(codes[:, at]) for at, one in enumerate(merged)])
+        names = [f"c{at}" for at in range(len(bins))]  # a competitor need not bear with the names of real columns
+        shown = np.column_stack([one.into(codes[:, at]) for at, one in enumerate(bins)])
         pd.DataFrame(shown, columns=names).to_csv(rows, index=False)
         told = {
             name: {"size": len(one.first), "ordered": column.ordered}
-            for name, one, column in zip(names, merged, schema.columns, strict=True)
+            for name, one, column in zip(names, bins, schema.columns, strict=True)
         }
         domain.write_text(json.dumps(told), encoding="utf-8")
         began = time.monotonic()
@@ -87,7 +89,7 @@ def synthesise(name: str, study: Study, train: pd.DataFrame, epsilon: float, see
     cells: Codes = np.column_stack(
         [
             one.back(made[:, at], column.size, rng)
-            for at, (one, column) in enumerate(zip(merged, schema.columns, strict=True))
+            for at, (one, column) in enumerate(zip(bins, schema.columns, strict=True))
         ]
     ).astype(np.int32)
     return schema.decode(cells, rng), wall_s
@@ -109,15 +111,15 @@ def _run(command: list[object]) -> None:
         raise NotPossible(f"{words[2]} failed with exit code {done.returncode}: {last[:300]}")
 
 
-def _merged(column: Column, most: int | None) -> _Merged:
+def merged(column: Column, most: int | None) -> Merged:
     """At most about `most` bins: equal numbers of neighbouring cells between cells of exact values."""
     if most is None or not column.ordered or column.size <= most:
-        return _Merged(np.arange(column.size))
+        return Merged(np.arange(column.size))
     size = column.size - 1  # the last is missing
     step = -(-size // most)
     apart = [] if column.per_unit == 1 and size == column.grid.last[-1] - column.grid.first[0] + 1 else _exact(column)
     starts = {*range(0, size, step), *apart, *(cell + 1 for cell in apart), size}
-    return _Merged(np.array(sorted(starts)))
+    return Merged(np.array(sorted(starts)))
 
 
 def _exact(column: Column) -> list[int]:
