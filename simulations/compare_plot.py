@@ -132,7 +132,7 @@ def _lines(table: Table) -> list[_Line]:
     for row in table.rows:
         if (summed := row.means.get(table.utility)) is not None:
             low, high = summed.interval or (summed.value, summed.value)
-            found.setdefault(f"{row.engine}, {row.trust}", []).append(_Point(row.epsilon, summed.value, low, high))
+            found.setdefault(row.title, []).append(_Point(row.epsilon, summed.value, low, high))
     return [_Line(name, tuple(sorted(points, key=lambda one: one.epsilon))) for name, points in found.items()]
 
 

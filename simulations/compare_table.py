@@ -97,7 +97,8 @@ class Row:
     """All repetitions of one engine, way of trust and epsilon."""
 
     engine: str
-    trust: Trust
+    trust: Trust | None
+    """None where the rows were all in one place, or nothing is to be said about it."""
     epsilon: float
     seeds: tuple[int, ...]
     """Those that finished."""
@@ -106,6 +107,11 @@ class Row:
     failed: int = 0
     reasons: tuple[str, ...] = ()
     """Why those failed."""
+
+    @property
+    def title(self) -> str:
+        """Of its line in a drawing."""
+        return self.engine if self.trust is None else f"{self.engine}, {self.trust}"
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""

@@ -5,6 +5,9 @@ Speed: train (whole training of an Adult-sized study), clipping (beside Opacus),
 institutions, beside an app on Flower as it comes), study (end to end). Quality, where the tables are: adult, pooled
 (five sites beside one), local (sites that learn by themselves beside secure sums), gan (the GAN in both ways of trust),
 randhie, ist. Without names, everything, one after the other: about two hours.
+
+`quality FOLDER` is the benchmark of record, with options of its own: every table, engine, epsilon and seed, and central
+competitors; hours, in as many processes as asked for (`quality --help`).
 """
 
 import argparse
@@ -18,7 +21,7 @@ import torch
 
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import Progress
-from silosynth.simulations.bench import clipping, gan, local, masks, pooled, quality, rounds, secagg, speed
+from silosynth.simulations.bench import clipping, gan, local, masks, pooled, quality, record, rounds, secagg, speed
 from silosynth.simulations.bench.results import Results, Row, against, machine
 from silosynth.simulations.console import progress as shown_progress
 
@@ -53,6 +56,8 @@ BENCHES: Final[Mapping[str, Bench]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write, compare. Exit code 2 for wrong input, 1 where a bar was missed."""
+    if arguments[:1] == ["quality"]:
+        return record.main(arguments[1:])
     asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     try:
