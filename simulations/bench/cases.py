@@ -46,7 +46,7 @@ def case(name: str, seed: int) -> Case | None:
     if found is None:
         return None
     whole = held_out(found, seed)
-    return subsample(whole, int(rows), seed) if rows else whole
+    return _declared(subsample(whole, int(rows), seed) if rows else whole)
 
 
 def held_out(given: Case, seed: int) -> Case:
@@ -67,6 +67,12 @@ def subsample(given: Case, rows: int, seed: int) -> Case:
     last = place[unit[order[min(rows, len(order)) - 1]]]
     kept = place[unit] <= last
     return replace(given, sites=_by_site(given, table[kept], site[kept]))
+
+
+def _declared(given: Case) -> Case:
+    """With about as many units in its study as there are, as `auto` is told of a real one."""
+    _, _, unit = _pooled(given)
+    return replace(given, study=replace(given.study, units=int(float(f"{unit.max() + 1:.2g}"))))
 
 
 def wide(columns: int, seed: int) -> Case | None:

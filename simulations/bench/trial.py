@@ -129,6 +129,8 @@ class Outcome:
     """Digest of what ran (`code_of`)."""
     scores: Mapping[str, float] = field(default_factory=dict)
     rows: int = 0
+    units: int = 0
+    """About as many, as the study says."""
     columns: int = 0
     sites: int = 0
     cpu_s: float = 0.0
@@ -176,7 +178,7 @@ def run(trial: Trial, code: str) -> Outcome | None:
     cohort = gather(given.study, given.sites, given.holdout, trial.seed, silent)
     study = replace(given.study, evaluate=False)
     rows, columns, sites = len(cohort.train.frame), len(study.schema.columns), len(cohort.roster)
-    outcome = Outcome(trial, code, rows=rows, columns=columns, sites=sites)
+    outcome = Outcome(trial, code, rows=rows, units=study.units or rows, columns=columns, sites=sites)
     yardstick = Yardstick(study, cohort.train.frame, cohort.holdout.frame, trial.seed)
     try:
         if trial.contestant.name == FRAME:
