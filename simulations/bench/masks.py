@@ -11,6 +11,7 @@ from silosynth.common.progress import Progress
 from silosynth.simulations import demo
 from silosynth.simulations.bench.measure import interleaved, ranged, ratio
 from silosynth.simulations.bench.results import Row
+from silosynth.simulations.chosen import chosen
 from silosynth.simulations.cohort import gather
 from silosynth.simulations.local import How, run
 
@@ -21,8 +22,8 @@ _MASKED, _PLAIN = "masked", "plain"
 
 
 def masks(seeds: tuple[int, ...], progress: Progress) -> Iterator[Row]:
-    """CPU seconds of the demo's study, keys and sessions included, scores not; one turn for each seed."""
-    asked, turn = demo.study(), count()
+    """CPU seconds of the demo's study with a network, keys and sessions included, scores not; one turn for each seed."""
+    asked, turn = chosen(demo.study(), engine="autoregressive")[0], count()  # many sums, so that masks have work
     cohort = gather(asked, demo.sites(), None, seeds[0], progress)
     with TemporaryDirectory() as folder:
 

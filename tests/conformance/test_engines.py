@@ -7,6 +7,7 @@ import inspect
 import math
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,6 +86,26 @@ def test_tasks_come_in_the_plan_s_order_and_end_with_it(noisy):
     assert len(noisy.tasks) == noisy.study.releases
     kinds = [CODECS[noisy.study.engine].take_apart(task).kind for task in noisy.tasks]
     assert kinds == [noisy.study.step_of(release).kind for release in range(noisy.study.releases)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_held_out_units_are_asked_changes_nothing_for_an_engine(engine):
+    """Steps of the hold-out stand at the plan's end: an engine that counted them would lose its place."""
+    alone = of(engine)
+    asked = resolve(replace(alone, evaluate=True, plan=()), alone.roster)
+    assert asked.releases > alone.releases
+    site, units, played = SITE_HALVES[engine](alone), shards(CODES), []
+    for study_asked in (alone, asked):
+        half, tasks = COORDINATOR_HALVES[engine](study_asked, 5), []
+        state = half.start()
+        while (task := half.next(state)) is not None:
+            tasks.append(task)
+            state = half.absorb(state, task, total(alone, site, task, units))
+        played.append((tasks, half.finish(state).sample(20, np.random.default_rng(0))))
+    (tasks, codes), (others, other_codes) = played
+    assert len(tasks) == len(others) == alone.releases
+    assert all(map(partial(same, engine), tasks, others))
+    assert np.array_equal(codes, other_codes)
 
 
 def test_tasks_survive_the_codec_and_the_wire(noisy):
