@@ -84,3 +84,28 @@ def show(
     price = prices(asked, asked.releases)
     epsilon = {"aggregate": str(price.aggregate), "local": str(price.local)}
     print(json.dumps({"digest": asked.digest, "epsilon": epsilon, "words": words}) if as_json else words, end="")
+
+
+@app.command()
+def forecast(
+    study: File,
+    units: Annotated[
+        int | None, typer.Option(min=1, help="About how many persons there are, if the file does not say.")
+    ] = None,
+    sites: Annotated[int, typer.Option(min=1, help="As if so many sites took part.")] = 5,
+    rate: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="About the share of the outcome asked for.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What to expect of a study before its budget is spent, from the benchmark of record. Reads no rows."""
+    from dataclasses import replace
+
+    from silosynth.simulations.cohort import study_of
+    from silosynth.simulations.forecast import forecast as forecast_of
+    from silosynth.simulations.forecast import recorded
+
+    asked = study_of(study)
+    asked = asked if units is None else replace(asked, units=units)
+    found = forecast_of(asked, recorded(), sites=sites, rate=rate or None)
+    print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))

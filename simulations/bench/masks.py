@@ -22,7 +22,7 @@ _MASKED, _PLAIN = "masked", "plain"
 
 
 def masks(seeds: tuple[int, ...], progress: Progress) -> Iterator[Row]:
-    """CPU seconds of the demo's study with a network, keys and sessions included, scores not; one turn for each seed."""
+    """CPU seconds of a network learnt on the demo, keys and sessions included, scores not; one turn for each seed."""
     asked, turn = chosen(demo.study(), engine="autoregressive")[0], count()  # many sums, so that masks have work
     cohort = gather(asked, demo.sites(), None, seeds[0], progress)
     with TemporaryDirectory() as folder:

@@ -6,16 +6,19 @@ shares.
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
+from silosynth.common.engines import CODECS
 from silosynth.server.files import write_text
 from silosynth.simulations import compare_plot, compare_table
 from silosynth.simulations.bench.results import machine
 from silosynth.simulations.bench.scoring import LIKENESS, USE, signal_kept
 from silosynth.simulations.bench.trial import FRAME, Contestant, Outcome
+from silosynth.simulations.forecast import Known
 from silosynth.simulations.repeats import Mean, mean
 
 COSTS: Final = ("cpu_s", "peak_mib")
@@ -163,6 +166,39 @@ def as_csv(found: Sequence[Line]) -> str:
     return file.getvalue()
 
 
+def as_forecast(outcomes: Sequence[Outcome]) -> str:
+    """What `silosynth study forecast` rests on (simulations/forecast.py): a row an engine, table and epsilon."""
+    frames = {(one.trial.table, one.trial.seed): one.scores for one in outcomes if one.trial.contestant.name == FRAME}
+    groups: dict[tuple[str, str, float], list[Outcome]] = {}
+    for one in outcomes:
+        contestant = one.trial.contestant
+        if one.scores and contestant.name in CODECS and not contestant.settings:
+            groups.setdefault((one.trial.table, contestant.name, one.trial.epsilon), []).append(one)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [entry.name for entry in fields(Known)], lineterminator="\n")
+    writer.writeheader()
+    for (table, engine, epsilon), group in sorted(groups.items()):
+        framed = [frames[key] for one in group if (key := (table, one.trial.seed)) in frames]
+        if len(framed) < len(group):
+            continue
+        means = _means([_measured(one, frame) for one, frame in zip(group, framed, strict=True)])
+        sides = _means(framed)
+        kept, rate = means.get("kept"), sides.get("floor_ap")
+        known = Known(
+            table=table,
+            engine=engine,
+            epsilon=epsilon,
+            units=group[0].units,
+            columns=group[0].columns,
+            rate=round(rate.value, 3) if rate else 0.0,
+            kept=round(kept.value, 4) if kept else math.nan,
+            tvd2=round(means["tvd2"].value, 5),
+            floor_tvd2=round(sides["floor_tvd2"].value, 5),
+        )
+        writer.writerow(asdict(known))
+    return file.getvalue()
+
+
 def plot(found: Sequence[Line], table: str) -> str | None:
     """AUC against epsilon between floor and ceiling; None where there is nothing to draw."""
     here = [one for one in found if one.table == table and "auc" in one.means]
@@ -180,8 +216,9 @@ def plot(found: Sequence[Line], table: str) -> str | None:
 
 
 def publish(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """SUMMARY.md, results.csv and TABLE.svg in `folder`."""
+    """SUMMARY.md, results.csv, forecast.csv and TABLE.svg in `folder`."""
     found = lines(outcomes)
+    write_text(folder / "forecast.csv", as_forecast(outcomes))
     write_text(folder / "SUMMARY.md", as_markdown(found, machine()))
     write_text(folder / "results.csv", as_csv(found))
     for table in dict.fromkeys(one.table for one in found):
