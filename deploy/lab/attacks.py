@@ -204,18 +204,16 @@ def _leak(lab: Lab) -> Iterator[Check]:
 
 def _other_authority(lab: Lab) -> Iterator[Check]:
     """A site that trusts another coordinator's authority does not speak to this one."""
-    home = lab.how.out / "misled"
     other = lab.how.out / "other-coordinator"
     typed(lab.hosts[STRANGER], "coordinator", "init", "--home", other, "--host", lab.hosts[STRANGER].address)
-    site = Site("misled", lab.hosts[STRANGER], home, Bare(lab.hosts[STRANGER], home))
+    site = Site("misled", Bare(lab.hosts[STRANGER], lab.how.out / "misled"))
     _newcomer(lab, site, other / "ca.pem")
     yield from _turned_away(lab, site, "certificate", "a site with another authority's certificate turns away")
 
 
 def _unregistered(lab: Lab) -> Iterator[Check]:
     """A site that nobody has enrolled is not admitted."""
-    home = lab.how.out / "uninvited"
-    site = Site("uninvited", lab.hosts[STRANGER], home, Bare(lab.hosts[STRANGER], home))
+    site = Site("uninvited", Bare(lab.hosts[STRANGER], lab.how.out / "uninvited"))
     _newcomer(lab, site, lab.sites["north"].home / "relay" / "ca.pem")
     yield from _turned_away(lab, site, "enrolled", "a node that is not enrolled is not admitted")
 

@@ -4,6 +4,7 @@ Either look has its control: a process without a container, and doors that are o
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Held:
     no_new_privileges: bool
     filtered: bool
     root_read_only: bool
+    core_dumps: bool
     interfaces: frozenset[str]
     memory: int | None
     processes: int | None
@@ -80,6 +82,7 @@ class Held:
             and self.no_new_privileges
             and self.filtered
             and self.root_read_only
+            and not self.core_dumps
             and self.interfaces == _NETWORKS[part]
             and all(limit is not None and limit <= most for limit, most in limits)
         )
@@ -88,7 +91,7 @@ class Held:
         memory = "any" if self.memory is None else f"{self.memory >> 20} MiB"
         return (
             f"user {self.user}, capabilities {self.capabilities:x}, no new privileges {self.no_new_privileges:d}, "
-            f"seccomp {self.filtered:d}, read-only root {self.root_read_only:d}, memory {memory}, "
+            f"seccomp {self.filtered:d}, read-only root {self.root_read_only:d}, core dumps {self.core_dumps:d}, memory {memory}, "
             f"processes {self.processes or 'any'}, network {', '.join(sorted(self.interfaces))}"
         )
 
@@ -98,6 +101,7 @@ def held(pid: int) -> Held:
     folder = Path("/proc", str(pid))
     status = dict(line.split(":\t", 1) for line in (folder / "status").read_text(encoding="utf-8").splitlines())
     mounts = [line.split() for line in (folder / "mountinfo").read_text(encoding="utf-8").splitlines()]
+    limits = (folder / "limits").read_text(encoding="ascii")
     links = (folder / "net" / "dev").read_text(encoding="ascii").splitlines()[2:]
     return Held(
         user=int(status["Uid"].split()[1]),
@@ -105,6 +109,7 @@ def held(pid: int) -> Held:
         no_new_privileges=status["NoNewPrivs"] == "1",
         filtered=status["Seccomp"] == "2",
         root_read_only=all("ro" in mount[5].split(",") for mount in mounts if mount[4] == "/"),
+        core_dumps=re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE) is None,
         interfaces=frozenset(link.split(":")[0].strip() for link in links),
         memory=_limit(folder, "memory", "memory.limit_in_bytes", "memory.max"),
         processes=_limit(folder, "pids", "pids.max", "pids.max"),

@@ -14,6 +14,14 @@ from lab.services import Service, children
 class Installation(Protocol):
     """What a site needs of it. `running` is for the time that its context lasts."""
 
+    @property
+    def host(self) -> Host:
+        """The site's host."""
+
+    @property
+    def home(self) -> Path:
+        """The site's home, as it is seen from outside."""
+
     def typed(self, *words: str | Path) -> str:
         """What `silosynth site WORDS` says of the site's home. Raises CommandFailed."""
 

@@ -118,9 +118,17 @@ class Site:
     """A site's side, whose software is there in one way or another."""
 
     name: str
-    host: Host
-    home: Path
     installation: Installation
+
+    @property
+    def host(self) -> Host:
+        """Its host."""
+        return self.installation.host
+
+    @property
+    def home(self) -> Path:
+        """Its home."""
+        return self.installation.home
 
     def init(self, data: Path, capacity: int, address: str) -> None:
         """Keys, policy and request file. `data`: a CSV or Parquet file, or one that holds a database's URL."""

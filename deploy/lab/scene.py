@@ -117,7 +117,7 @@ def raised(how: How, tell: Callable[[str], None]) -> Iterator[Lab]:
         wire = stack.enter_context(Wire(hosts[COORDINATOR], on_wire, PORT, how.out))
         told("hosts: " + ", ".join(f"{name} {address}" for name, address in ADDRESSES.items()))
         coordinator = Coordinator(hosts[COORDINATOR], how.out / COORDINATOR, PORT, how.out / "tls-secrets.log")
-        sites = {name: Site(name, hosts[name], how.out / name, _installation(how, hosts, name)) for name in SITES}
+        sites = {name: Site(name, _installation(how, hosts, name)) for name in SITES}
         if how.contained:
             told(f"in containers: {', '.join(sorted(how.contained))}; image {how.image} {image_digest(how.image)}")
         lab = Lab(how, rows, hosts, wire, coordinator, sites, told)

@@ -92,6 +92,7 @@ def test_a_process_without_a_container_is_not_held():
         {"no_new_privileges": False},
         {"filtered": False},
         {"root_read_only": False},
+        {"core_dumps": True},
         {"interfaces": frozenset({"lo", "wan0"})},
         {"memory": None},
         {"memory": (4 << 30) + 1},
@@ -99,7 +100,7 @@ def test_a_process_without_a_container_is_not_held():
     ],
 )
 def test_whatever_is_not_held_is_noticed(spoilt):
-    good = Held(10001, 0, True, True, True, frozenset({"lo"}), 4 << 30, 256)
+    good = Held(10001, 0, True, True, True, False, frozenset({"lo"}), 4 << 30, 256)
     assert good.by("agent")
     assert not good.by("relay")
     assert not replace(good, **spoilt).by("agent")
