@@ -91,8 +91,8 @@ class Held:
         memory = "any" if self.memory is None else f"{self.memory >> 20} MiB"
         return (
             f"user {self.user}, capabilities {self.capabilities:x}, no new privileges {self.no_new_privileges:d}, "
-            f"seccomp {self.filtered:d}, read-only root {self.root_read_only:d}, core dumps {self.core_dumps:d}, memory {memory}, "
-            f"processes {self.processes or 'any'}, network {', '.join(sorted(self.interfaces))}"
+            f"seccomp {self.filtered:d}, read-only root {self.root_read_only:d}, core dumps {self.core_dumps:d}, "
+            f"memory {memory}, processes {self.processes or 'any'}, network {', '.join(sorted(self.interfaces))}"
         )
 
 
