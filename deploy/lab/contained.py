@@ -49,7 +49,7 @@ def why_no_image(image: str) -> str:
     return f"podman cannot run {image}: {tried.stderr.strip()[-300:]}" if tried.returncode else ""
 
 
-def digest_of(image: str) -> str:
+def image_digest(image: str) -> str:
     """The digest of an image, by which sites compare theirs. Raises CommandFailed."""
     return _said("image", "inspect", "--format", "{{.Digest}}", image).strip()
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab import evidence
-from lab.contained import Contained
-from lab.contained import digest_of as image_digest
+from lab.contained import Contained, image_digest
 from lab.database import database, why_no_database
 from lab.evidence import Check, Heard
 from lab.hosts import Hosts
