@@ -18,9 +18,11 @@ from typing import Final
 import numpy as np
 
 from lab.canaries import search
+from lab.commands import CLI, environment, typed
 from lab.evidence import Check
 from lab.hosts import Host
-from lab.parties import CLI, Site, environment, typed
+from lab.installed import Bare
+from lab.parties import Site
 from lab.scene import PORT, STRANGER, Lab
 from lab.services import Service
 from lab.streams import Spoken
@@ -202,23 +204,22 @@ def _leak(lab: Lab) -> Iterator[Check]:
 
 def _other_authority(lab: Lab) -> Iterator[Check]:
     """A site that trusts another coordinator's authority does not speak to this one."""
-    home = lab.how.out / "misled"
     other = lab.how.out / "other-coordinator"
     typed(lab.hosts[STRANGER], "coordinator", "init", "--home", other, "--host", lab.hosts[STRANGER].address)
-    site = Site("misled", lab.hosts[STRANGER], home)
+    site = Site("misled", Bare(lab.hosts[STRANGER], lab.how.out / "misled"))
     _newcomer(lab, site, other / "ca.pem")
     yield from _turned_away(lab, site, "certificate", "a site with another authority's certificate turns away")
 
 
 def _unregistered(lab: Lab) -> Iterator[Check]:
     """A site that nobody has enrolled is not admitted."""
-    site = Site("uninvited", lab.hosts[STRANGER], lab.how.out / "uninvited")
+    site = Site("uninvited", Bare(lab.hosts[STRANGER], lab.how.out / "uninvited"))
     _newcomer(lab, site, lab.sites["north"].home / "relay" / "ca.pem")
     yield from _turned_away(lab, site, "enrolled", "a node that is not enrolled is not admitted")
 
 
 def _newcomer(lab: Lab, site: Site, ca: Path) -> None:
-    site.init(lab.how.out / "rows" / "north.csv", 10, f"{lab.coordinator.host.address}:{PORT}")
+    site.init(lab.how.out / "rows" / "north" / "north.csv", 10, f"{lab.coordinator.host.address}:{PORT}")
     shutil.copy(ca, site.home / "relay" / "ca.pem")
 
 

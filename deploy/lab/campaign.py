@@ -1,9 +1,10 @@
 """The whole story of a lab: four hosts, a study between them from `init` to the certificate, and the proofs.
 
 1  every party types what the manual tells it (`scene.py`); nothing but the sites' way to one port is connected
-2  a first study, undisturbed: its table, report and certificate; an account of every byte that left a site
-3  attacks from a site, from a stranger, and on an agent's own socket
-4  a second study, while links fail and processes are killed: it completes, and every ledger is right
+2  what holds the containers of sites that run in such
+3  a first study, undisturbed: its table, report and certificate; an account of every byte that left a site
+4  attacks from a site, from a stranger, and on an agent's own socket
+5  a second study, while links fail and processes are killed: it completes, and every ledger is right
 """
 
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from typing import Final
 
 from lab import attacks, disturb, evidence
 from lab.accounts import account
+from lab.contained import Contained
 from lab.evidence import Check
+from lab.hardened import boxed
+from lab.installed import Bare
 from lab.scene import How, Lab, agreed, finished, journal, raised
 from silosynth.simulations import simulate
 
@@ -28,6 +32,7 @@ def campaign(how: How, tell: Callable[[str], None]) -> list[Check]:
     Raises CommandFailed, NotReady where the story breaks off.
     """
     with raised(how, tell) as lab:
+        _contained(lab)
         _first(lab)
         attacks.on_everything(lab, FIRST)
         _second(lab)
@@ -35,6 +40,15 @@ def campaign(how: How, tell: Callable[[str], None]) -> list[Check]:
             lab.check(*evidence.way_out(name, site.host, lab.wire.seen[name]))
     lab.check(_like_a_simulation(lab))
     return lab.checks
+
+
+def _contained(lab: Lab) -> None:
+    hub = (lab.coordinator.host.address, lab.coordinator.port)
+    boxes = {name: site.installation for name, site in lab.sites.items()}
+    plain = next((box.pid("relay") for box in boxes.values() if isinstance(box, Bare)), 0)
+    for name, box in boxes.items():
+        if isinstance(box, Contained):
+            lab.check(*boxed(name, box, hub, plain))
 
 
 def _first(lab: Lab) -> None:

@@ -102,9 +102,9 @@ def _blows(lab: Lab, run: Launched, chance: random.Random) -> Iterator[Blow]:
     told = ", ".join(f"{fault} at {name}" for fault, name in zip(_FAULTS, names, strict=True))
     yield Blow(told, partial(_fail, lab, dict(zip(names, _FAULTS.values(), strict=True))))
     yield Blow(f"cable of {names[0]} cut", partial(_cut, lab, names[0]))
-    for _ in range(lab.how.kills):
+    for turn in range(lab.how.kills):
         for part in ("agent", "relay"):
-            name = chance.choice(names)
+            name = chance.choice(names if turn else sorted(lab.how.contained) or names)
             yield Blow(f"kill -9 of the {part} of {name}", partial(lab.sites[name].kill, part))
     for _ in range((lab.how.kills + 1) // 2):  # a coordinator is two processes
         yield Blow("kill -9 of the coordinator's service", lab.coordinator.kill)

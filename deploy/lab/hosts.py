@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_PREFIX: Final = "silolab"
+PREFIX: Final = "silolab"
 _NAMESPACES: Final = Path("/run/netns")
 INTERFACE: Final = "wan0"
 
@@ -30,7 +30,7 @@ def why_not() -> str:
         return "a lab needs iproute2 (ip)"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "a lab needs /dev/net/tun"
-    name = f"{_PREFIX}-{os.getpid()}-try"
+    name = f"{PREFIX}-{os.getpid()}-try"
     tried = _ip("netns", "add", name, check=False)
     if tried.returncode:
         return f"this machine makes no network namespaces: {tried.stderr.strip()}"
@@ -48,7 +48,7 @@ class Traffic:
 
 @dataclass
 class Host:
-    """One host. `address` is its only one beside loopback."""
+    """One host. `address` is its only one beside loopback. Without a `namespace` it is this machine itself."""
 
     name: str
     address: str
@@ -110,14 +110,20 @@ class Host:
         return process.wait(timeout_s)
 
     def _on(self, command: Sequence[str | Path]) -> list[str]:
-        return ["ip", "netns", "exec", self.namespace, *map(str, command)]
+        way = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        return [*way, *map(str, command)]
+
+
+def machine() -> Host:
+    """This machine itself, where containers are started; nothing of it is made or removed."""
+    return Host("this machine", "", "")
 
 
 class Hosts:
     """All hosts of a lab; a context, at whose end every process on them has ended and they are gone."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
-        tag = f"{_PREFIX}-{os.getpid()}"
+        tag = f"{PREFIX}-{os.getpid()}"
         self._hosts = {name: Host(name, address, f"{tag}-{name}") for name, address in addresses.items()}
 
     def __enter__(self) -> Self:
@@ -153,7 +159,7 @@ class Hosts:
 
 def sweep() -> None:
     """Remove what labs left whose process is no more."""
-    for path in _NAMESPACES.glob(f"{_PREFIX}-*"):
+    for path in _NAMESPACES.glob(f"{PREFIX}-*"):
         owner = path.name.split("-")[1]
         if not Path("/proc", owner).exists():
             _remove(path.name)

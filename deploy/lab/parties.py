@@ -4,21 +4,24 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lab.accounts import Answer
+from lab.commands import CLI, environment, typed
 from lab.database import QUERY
 from lab.hosts import Host
-from lab.services import NotReady, Service, children, said, until
+from lab.installed import Installation
+from lab.services import NotReady, Service, said, until
 from silosynth.common.study_file import read_study
 
-CLI: Final = (sys.executable, "-c", "from silosynth.simulations.cli import main; main()")
+if TYPE_CHECKING:
+    import subprocess
+
 _WIRETAP: Final = Path(__file__).with_name("wiretap")
 _PATHS: Final = """
 import sys
@@ -28,33 +31,6 @@ app = application(Path(sys.argv[1]), bytes(32))
 print(*app.openapi()["paths"], *(route.path for route in app.routes if hasattr(route, "path")))
 """
 _READY_S: Final = 60.0
-
-
-def environment(**more: str) -> dict[str, str]:
-    """What processes of the lab find: this one's surroundings, one thread each, and a way to the same software."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **more}
-
-
-class CommandFailed(Exception):
-    """A command that people type did not do what it must."""
-
-
-def typed(host: Host, *words: str | Path, timeout_s: float = 120.0, env: Mapping[str, str] | None = None) -> str:
-    """What `silosynth WORDS` says on a host. Raises CommandFailed."""
-    done = tried(host, *words, timeout_s=timeout_s, env=env)
-    if done.returncode:
-        line = " ".join(map(str, words))
-        raise CommandFailed(
-            f"on {host.name}: silosynth {line}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-        )
-    return done.stdout
-
-
-def tried(
-    host: Host, *words: str | Path, timeout_s: float = 120.0, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The same, whatever comes of it."""
-    return host.run([*CLI, *words], timeout_s=timeout_s, env=env or environment())
 
 
 def digest_of(study: Path) -> str:
@@ -137,27 +113,33 @@ class Coordinator:
             self.service.kill()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Site:
-    """A site's side. `apart`: agent and relay are units of their own, the agent on a host without any network."""
+    """A site's side, whose software is there in one way or another."""
 
     name: str
-    host: Host
-    home: Path
-    apart: Host | None = None
-    parts: dict[str, Service] = field(default_factory=dict)
+    installation: Installation
+
+    @property
+    def host(self) -> Host:
+        """Its host."""
+        return self.installation.host
+
+    @property
+    def home(self) -> Path:
+        """Its home."""
+        return self.installation.home
 
     def init(self, data: Path, capacity: int, address: str) -> None:
         """Keys, policy and request file. `data`: a CSV or Parquet file, or one that holds a database's URL."""
-        words: list[str | Path] = ["site", "init", "--home", self.home, "--name", self.name]
-        words += ["--capacity", str(capacity), "--coordinator", address]
+        words: list[str | Path] = ["init", "--name", self.name, "--capacity", str(capacity), "--coordinator", address]
         if data.suffix == ".url":
             query = data.with_suffix(".sql")
             query.write_text(QUERY, encoding="ascii")
             words += ["--sql", query, "--url-file", data]
         else:
-            words += ["--data", data]
-        typed(self.host, *words)
+            words += ["--data", self.installation.given(data)]
+        self.installation.typed(*words)
 
     @property
     def request(self) -> Path:
@@ -179,29 +161,26 @@ class Site:
 
     def approve(self, study: Path) -> str:
         """What the officer reads, and signs."""
-        return typed(self.host, "site", "approve", study, "--home", self.home, "--yes", digest_of(study))
+        return self.installation.typed("approve", self.installation.given(study), "--yes", digest_of(study))
 
     @contextmanager
     def running(self, logs: Path) -> Iterator[None]:
         """Its processes."""
-        with ExitStack() as stack:
-            for part, host, command in self._processes():
-                service = Service(host, command, logs / f"{self.name}-{part}.log", environment())
-                self.parts[part] = stack.enter_context(service)
-            until(self._connected, f"site {self.name} did not connect", _READY_S)
+        with self.installation.running(logs):
+            until(self._ready, f"site {self.name} did not connect", _READY_S)
             yield
 
     def kill(self, part: str) -> None:
         """Kill -9 of the agent or the relay."""
-        found = [pid for service in self.parts.values() for pid in children(service.pid, f"silosynth.client.{part} ")]
-        if not found:
+        pid = self.installation.pid(part)
+        if not pid:
             raise NotReady(f"no {part} of site {self.name} is running")
         with suppress(ProcessLookupError):
-            os.kill(found[-1], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
     def outbox(self) -> tuple[Answer, ...]:
         """What its outbox lists."""
-        sent = json.loads(typed(self.host, "site", "outbox", "--home", self.home, "--json"))["sent"]
+        sent = json.loads(self.installation.typed("outbox", "--json"))["sent"]
         keys = ("study", "release", "attempt", "payload", "octets")
         return tuple(Answer(*(line[key] for key in keys)) for line in sent)
 
@@ -210,13 +189,6 @@ class Site:
         path = self.home / "log" / f"{part}.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
-    def _connected(self) -> bool:
-        return any(event["event"] == "connected" for event in self.events("relay"))
-
-    def _processes(self) -> Iterator[tuple[str, Host, list[str | Path]]]:
-        run: list[str | Path] = [*CLI, "site", "run", "--home", self.home]
-        if self.apart is None:
-            yield "site", self.host, run
-            return
-        yield "agent", self.apart, [*run, "--only", "agent"]
-        yield "relay", self.host, [*run, "--only", "relay"]
+    def _ready(self) -> bool:
+        waited_for = {"agent": "ready", "relay": "connected"}
+        return all(any(told["event"] == event for told in self.events(part)) for part, event in waited_for.items())

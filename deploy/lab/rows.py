@@ -14,6 +14,8 @@ from silosynth.simulations import demo
 
 STUDY: Final = Path(__file__).with_name("study.toml")
 SITES: Final = {"north": "site-1", "south": "site-2", "west": "site-6"}
+FILED: Final = ("north", "south")
+"""Sites whose rows are a file, on every machine."""
 
 _EXACT: Final = ("xage", "income", "drugdol")
 _CANARY: Final = re.compile(r"[0-9]{3,}[.][0-9]{2,}")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab import evidence
+from lab.contained import Contained, image_digest
 from lab.database import database, why_no_database
 from lab.evidence import Check, Heard
 from lab.hosts import Hosts
+from lab.installed import Bare, Installation
 from lab.parties import Coordinator, Site, digest_of
 from lab.rows import SITES, STUDY, Rows, real_rows
 from lab.services import NotReady, said, until
@@ -53,13 +55,18 @@ _EPSILON: Final = {"aggregate": 100.0, "local": 300.0}
 
 @dataclass(frozen=True)
 class How:
-    """How much of it. `steps`: gradients of the first and the second study; `kills`: of each kind of process."""
+    """How much of it. `steps`: gradients of the first and the second study; `kills`: of each kind of process.
+
+    `contained`: the sites that run in containers of `image`.
+    """
 
     out: Path
     steps: tuple[int, int] = (3, 8)
     kills: int = 1
     seed: int = 1
     patience_s: float = 240.0
+    image: str = ""
+    contained: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -109,8 +116,9 @@ def raised(how: How, tell: Callable[[str], None]) -> Iterator[Lab]:
         wire = stack.enter_context(Wire(hosts[COORDINATOR], on_wire, PORT, how.out))
         told("hosts: " + ", ".join(f"{name} {address}" for name, address in ADDRESSES.items()))
         coordinator = Coordinator(hosts[COORDINATOR], how.out / COORDINATOR, PORT, how.out / "tls-secrets.log")
-        apart = {_APART: hosts[INSIDE]}
-        sites = {name: Site(name, hosts[name], how.out / name, apart.get(name)) for name in SITES}
+        sites = {name: Site(name, _installation(how, hosts, name)) for name in SITES}
+        if how.contained:
+            told(f"in containers: {', '.join(sorted(how.contained))}; image {how.image} {image_digest(how.image)}")
         lab = Lab(how, rows, hosts, wire, coordinator, sites, told)
         with ThreadPoolExecutor() as pool:
             files = _files(lab, stack)
@@ -156,6 +164,13 @@ def journal(lab: Lab, name: str) -> Sequence[Mapping[str, Any]]:
     return [line for line in lab.coordinator.journal(name) if "total" in line]
 
 
+def _installation(how: How, hosts: Hosts, name: str) -> Installation:
+    """Containers where that is asked for; one of the other sites has its agent and its relay apart."""
+    if name in how.contained:
+        return Contained(hosts[name], how.out / name, how.out / "rows" / name, how.image)
+    return Bare(hosts[name], how.out / name, hosts[INSIDE] if name == _APART else None)
+
+
 def _made(site: Site, data: Path, coordinator: Coordinator) -> None:
     rows = CAPACITY
     site.init(data, rows, f"{coordinator.host.address}:{coordinator.port}")
@@ -169,14 +184,16 @@ def _made(site: Site, data: Path, coordinator: Coordinator) -> None:
 
 def _files(lab: Lab, stack: ExitStack) -> Mapping[str, Path]:
     """Where each site's rows are: CSV, Parquet, and a database, or CSV again where there is no server."""
-    folder = lab.how.out / "rows"
-    folder.mkdir()
+    folders = {name: lab.how.out / "rows" / name for name in SITES}  # a site sees its own
+    for folder in folders.values():
+        folder.mkdir(parents=True)
     north, south, west = SITES
-    files = {north: folder / f"{north}.csv", south: folder / f"{south}.parquet", west: folder / f"{west}.url"}
+    kinds = {north: "csv", south: "parquet", west: "url"}
+    files = {name: folders[name] / f"{name}.{kind}" for name, kind in kinds.items()}
     lab.rows.tables[north].to_csv(files[north], index=False)
     lab.rows.tables[south].to_parquet(files[south], index=False)
     if reason := why_no_database():
-        files[west] = folder / f"{west}.csv"
+        files[west] = files[west].with_suffix(".csv")
         lab.rows.tables[west].to_csv(files[west], index=False)
         lab.tell(f"west's rows are in a CSV file: {reason}")
         return files

@@ -1,20 +1,10 @@
-"""The image, built twice from deploy/Containerfile without a network, and run as deploy/site.compose.yaml runs it.
+"""The image, built twice from deploy/Containerfile without a network, and run as deploy/site.compose.yaml runs it."""
 
-Needs podman, deploy/wheels filled by deploy/wheels.sh, and a base image: the name in SILOSYNTH_BASE, or the one that
-deploy/base.sh makes. Where podman may not raise limits (a container as root without CAP_SYS_RESOURCE), CONTAINERS_CONF
-names a file with lower `default_ulimits`.
-"""
-
-import json
 import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from image_made import built, podman, skip_unless_it_can_be_built
 
-ROOT = Path(__file__).parents[2]
-BASE = os.environ.get("SILOSYNTH_BASE", "localhost/silosynth-base:bookworm")
 MOST_BYTES = 1.3e9
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -25,41 +15,19 @@ HARDENED = (
 )
 
 
-def podman(*words):
-    return subprocess.run(["podman", *words], check=False, capture_output=True, text=True, timeout=2500)
-
-
-def built(tag):
-    """The digest and the size of the client's image, built from nothing."""
-    words = ("--no-cache", "--quiet", "--network", "none", "--timestamp", "0", "--target", "client", "--tag", tag)
-    done = podman("build", *words, "--build-arg", f"BASE={BASE}", "--file", ROOT / "deploy/Containerfile", ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (found,) = json.loads(podman("image", "inspect", tag).stdout)
-    return found["Digest"], found["Size"]
-
-
 @pytest.fixture(scope="module")
 def image():
-    if shutil.which("podman") is None:
-        pytest.skip("podman is not installed")
-    if not list((ROOT / "deploy/wheels").glob("torch-*.whl")):
-        pytest.skip("deploy/wheels is empty: run deploy/wheels.sh")
-    tried = podman("run", "--rm", "--network", "none", BASE, "python3", "--version")
-    if tried.returncode:
-        pytest.skip(f"podman cannot run {BASE}: {tried.stderr.strip()[-200:]}")
+    skip_unless_it_can_be_built()
     tag = f"silosynth-test-{os.getpid()}"
-    digest, size = built(tag)
-    yield tag, digest, size
-    podman("rmi", "--force", tag)
+    with built(tag) as (digest, size):
+        yield tag, digest, size
 
 
 def test_two_builds_give_one_digest(image):
     tag, digest, size = image
     assert size <= MOST_BYTES
-    try:
-        assert built(f"{tag}-again")[0] == digest
-    finally:
-        podman("rmi", "--force", f"{tag}-again")
+    with built(f"{tag}-again") as (again, _):
+        assert again == digest
 
 
 def test_it_runs_with_nothing_but_what_it_needs(image):
