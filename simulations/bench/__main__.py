@@ -7,7 +7,8 @@ institutions, beside an app on Flower as it comes), study (end to end). Quality,
 randhie, ist. Without names, everything, one after the other: about two hours.
 
 `quality FOLDER` is the benchmark of record, with options of its own: every table, engine, epsilon and seed, and central
-competitors; hours, in as many processes as asked for (`quality --help`).
+competitors; hours, in as many processes as asked for (`quality --help`). `sources` says where an engine's error comes
+from: the noise of one kind of sum left out at a time.
 """
 
 import argparse
@@ -21,7 +22,19 @@ import torch
 
 from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import Progress
-from silosynth.simulations.bench import clipping, gan, local, masks, pooled, quality, record, rounds, secagg, speed
+from silosynth.simulations.bench import (
+    clipping,
+    gan,
+    local,
+    masks,
+    pooled,
+    quality,
+    record,
+    rounds,
+    secagg,
+    sources,
+    speed,
+)
 from silosynth.simulations.bench.results import Results, Row, against, machine
 from silosynth.simulations.console import progress as shown_progress
 
@@ -56,6 +69,8 @@ BENCHES: Final[Mapping[str, Bench]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write, compare. Exit code 2 for wrong input, 1 where a bar was missed."""
+    if arguments[:1] == ["sources"]:
+        return sources.main(arguments[1:])
     if arguments[:1] == ["quality"]:
         return record.main(arguments[1:])
     asked = _parser().parse_args(arguments)
