@@ -77,7 +77,7 @@ def _mbi(task: Task, name: str) -> tuple[Any, Any]:
 def dpmm_aim(task: Task) -> pd.DataFrame:
     """AIM with bins of its own; a missing number (the last code) is NaN, which it gives a column of its own."""
     pipelines = importlib.import_module("dpmm.pipelines")
-    rows, domain = task.codes.copy(), {}
+    rows, domain = task.codes.copy(), dict[str, dict[str, Any]]()
     for name, size in task.sizes.items():
         if task.ordered[name]:
             rows[name] = rows[name].astype(float).where(rows[name] < size - 1)
