@@ -41,6 +41,9 @@ NAMES: Final[Mapping[str, str]] = {
 
 _BINS_BY_ITSELF: Final = ("dpmm-aim", "copula")
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ALONE: Final = dict.fromkeys(_THREADS, "1") | {
+    "JAX_ENABLE_COMPILATION_CACHE": "false"
+}  # which slows mbi down, it says
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,8 @@ def environment(name: str) -> Path | None:
 
 
 def _run(command: list[object]) -> None:
-    alone = dict.fromkeys(_THREADS, "1")
     words = [str(word) for word in command]
-    done = subprocess.run(words, env=os.environ | alone, capture_output=True, text=True, check=False)  # noqa: S603  # our own program and files
+    done = subprocess.run(words, env=os.environ | _ALONE, capture_output=True, text=True, check=False)  # noqa: S603  # our own program and files
     if done.returncode:
         last = (done.stderr.strip() or "no words").splitlines()[-1]
         raise NotPossible(f"{words[2]} failed with exit code {done.returncode}: {last[:300]}")

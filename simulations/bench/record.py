@@ -56,6 +56,9 @@ AGAINST: Final = WHOLE[:4]
 """Tables on which competitors run."""
 
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_OFTEN: Final = 20
+"""Trials between two summaries."""
+
 _TOLD: Final = {ABSENT: "its table is not there", CHANGED: "the code is no longer what it was when this command began"}
 _ENGINES: Final = tuple(name for name in CODECS if name != "gan")
 
@@ -184,15 +187,24 @@ def main(arguments: Sequence[str]) -> int:
     if asked.list:
         print("\n".join(f"{trial}, seed {trial.seed}" for trial in todo))
         return 0
-    with ThreadPoolExecutor(asked.workers) as workers:
-        running = {workers.submit(record.run, trial): trial for trial in todo}
-        for count, future in enumerate(as_completed(running), start=1):
-            trial = running[future]
-            print(f"{count}/{len(todo)} {trial}, seed {trial.seed}: {future.result()}", flush=True)
-            if count % 20 == 0:
-                record_table.publish(asked.folder, record.outcomes())
+    told = _run_all(record, todo, asked.workers)
+    for count, (trial, words) in enumerate(told, start=1):
+        print(f"{count}/{len(todo)} {trial}, seed {trial.seed}: {words}", flush=True)
+        if count % _OFTEN == 0:
+            record_table.publish(asked.folder, record.outcomes())
     record_table.publish(asked.folder, record.outcomes())
     return int(not all(map(record.finished, wanted)))
+
+
+def _run_all(record: Record, todo: Sequence[Trial], workers: int) -> Iterator[tuple[Trial, str]]:
+    """Each trial with how it went, as they end. After Ctrl-C nothing new is begun."""
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(record.run, trial): trial for trial in todo}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,7 +41,7 @@ def _rows(count: int, seed: int) -> pd.DataFrame:
     return SCHEMA.conform(text, source="made").frame
 
 
-TRAIN, HELD = _rows(3000, 0), _rows(1500, 1)
+TRAIN, HELD = _rows(2000, 0), _rows(1000, 1)
 YARDSTICK = Yardstick(STUDY, TRAIN, HELD, 0)
 
 
@@ -52,7 +52,7 @@ def _outcome(name: str, seed: int, scores: dict[str, float], epsilon: float = 1.
 
 def test_scores_are_those_of_an_evaluation():
     """Distances and shapes to rounding; models see other subsets and seeds only where rows are many."""
-    made = _rows(3000, 2)
+    made = _rows(2000, 2)
     found = YARDSTICK.scores(made)
     whole = evaluate(SCHEMA, TRAIN, HELD, made, "ill", seed=0).scores
     names = {"shapes": "column_shapes", "pairs": "pair_trends", "pairs_all": "pair_trends_all"}

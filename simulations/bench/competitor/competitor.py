@@ -4,8 +4,8 @@
 
 NAME is one of
 - mbi-aim, mbi-mst: AIM (McKenna et al. 2022) and MST (McKenna, Miklau, Sheldon 2021): the mechanisms of the mbi
-  repository as they are, on the library mbi 2.0, with the defaults of their command lines (all pairs of at most 10,000
-  cells, 80 MB, 1,000 iterations of inference).
+  repository as they are, on its library of the same commit (the one on the package index, 2.0, no longer runs them),
+  with the defaults of their command lines (all pairs of at most 10,000 cells, 80 MB, 1,000 iterations of inference).
 - dpmm-aim: AIM of dpmm 0.1.9 with its own binning (PrivTree on a tenth of epsilon) and its defaults.
 - copula: a Gaussian copula over the empirical columns; not private, for reference. Ours.
 
@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MECHANISMS = Path(sys.prefix) / "mechanisms"
-"""Where install.sh puts those of the mbi repository."""
+"""Where install.sh puts those of the mbi repository, and its library beside them."""
 
 _CELLS = 10_000
 _MODEL_MB = float(os.environ.get("AIM_MODEL_MB", "80"))
@@ -77,7 +77,7 @@ def _mbi(task: Task, name: str) -> tuple[Any, Any]:
 def dpmm_aim(task: Task) -> pd.DataFrame:
     """AIM with bins of its own; a missing number (the last code) is NaN, which it gives a column of its own."""
     pipelines = importlib.import_module("dpmm.pipelines")
-    rows, domain = task.codes.copy(), {}
+    rows, domain = task.codes.copy(), dict[str, dict[str, Any]]()
     for name, size in task.sizes.items():
         if task.ordered[name]:
             rows[name] = rows[name].astype(float).where(rows[name] < size - 1)

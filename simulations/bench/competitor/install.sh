@@ -3,7 +3,7 @@
 #
 #   install.sh FOLDER        then: export SILOSYNTH_COMPETITORS=FOLDER
 #
-# MBI_REPOSITORY: where to take the mechanisms from, if not from their home; a git directory will do.
+# MBI_REPOSITORY: where to take AIM and MST from, if not from their home; a git directory will do.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,6 +20,7 @@ done
 source=$(mktemp -d)
 trap 'rm -rf "$source"' EXIT
 git clone --quiet --no-checkout "$repository" "$source/mbi"
-git -C "$source/mbi" checkout --quiet "$commit" -- mechanisms
+git -C "$source/mbi" checkout --quiet "$commit" -- mechanisms src LICENSE
 rm -rf "$folder/mbi/mechanisms"
 cp -r "$source/mbi/mechanisms" "$folder/mbi/mechanisms"
+cp -r "$source/mbi/src/mbi" "$source/mbi/LICENSE" "$folder/mbi/mechanisms/"
