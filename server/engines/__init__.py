@@ -28,7 +28,7 @@ def _gan(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
 def _marginals(study: Study, seed: int) -> CoordinatorHalf[Any, Any]:
     from silosynth.server.engines.marginals import Marginals  # noqa: PLC0415  # loads torch: only when it runs
 
-    return Marginals(study, seed)
+    return Marginals(study.training, seed)
 
 
 ENGINES: Final[Mapping[str, Callable[[Study, int], CoordinatorHalf[Any, Any]]]] = {
