@@ -32,8 +32,8 @@ COARSE_BINS: Final = 5
 MODEL_BINS: Final = 32
 """Of a column in a model."""
 SCORE_BINS: Final = 8
-"""Measured on Adult, whose area under the curve is .909: 8 bins with synthetic rows within them see .908, with two
-thirds of the noise of 12 bins, which without them see .905."""
+"""Measured on Adult: an area under the curve of .90 is seen to .002, with two thirds of the noise of 12 bins; synthetic
+rows within bins make up for .005 to .009 of it."""
 GROUP_BINS: Final = 5
 """Of a score in a subgroup."""
 SHAPE_BINS: Final = 150
