@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -102,12 +102,12 @@ def schema(columns: int) -> Schema:
 def table(of: Schema, rows: int, seed: int) -> pd.DataFrame:
     """Typed rows: each column is a latent one of four, and as much noise."""
     rng = np.random.default_rng(seed)
-    latent, out = rng.normal(size=(rows, _LATENT)), {}
+    latent, out = rng.normal(size=(rows, _LATENT)), dict[str, Any]()
     for at, column in enumerate(of.columns):
         x = latent[:, at % _LATENT] + rng.normal(size=rows)
         if column.coded:
             place = np.clip(((x + 4) / 8 * _codes(at)).astype(int), 0, _codes(at) - 1)
-            out[column.name] = pd.Categorical.from_codes(place, list(column.labels))
+            out[column.name] = pd.Categorical.from_codes(place, categories=pd.Index(column.labels))
         else:
             out[column.name] = np.exp(x) if at % 4 else np.round(x * 100)
     frame = pd.DataFrame(out)
@@ -131,9 +131,9 @@ def _cost(rows: int, columns: int) -> Cost:
         content = metrics_file.to_json(Metrics(scores, Scope.SIMULATION, 0))
         write_json(Path(folder) / "metrics.json", content)
         paper = claims(study, study.releases, Noise.SYSTEM, everybody(study))
-        page = render(metrics_file.read(content), completed(paper, hashes_of(Path(folder)), ()), study)
+        page = render(metrics_file.read(content), completed(paper, hashes_of(Path(folder)), {}), study)
         write_text(Path(folder) / REPORT, page)
-        write_json(Path(folder) / CERTIFICATE, completed(paper, hashes_of(Path(folder)), ()))
+        write_json(Path(folder) / CERTIFICATE, completed(paper, hashes_of(Path(folder)), {}))
     attacks = scores.sections.attacks
     return Cost(
         round(time.process_time() - began, 2),
