@@ -1,9 +1,11 @@
 """The federated evaluation of Adult's 20 % hold-out at five unlike sites: one trained generator, asked fifty times.
 
-Real mechanism, real noise, epsilon 1, one colluder. Noise cannot be seeded: of fifty 95 % intervals, twelve or more
-miss with probability below 1e-5. Measured, fifty runs, exact value, standard deviation and largest of the errors,
-coverage: 1-ways .012, .001, .002, 100 %; 2-ways .019, .001, .004, 100 %; area under the curve of boosting .897, .004,
-.008, 90 %, of regression .895, .004, .011, 96 %.
+Real mechanism, real noise, epsilon 1, one colluder. Exact scores are those of the rows and models themselves, without
+bins. Noise cannot be seeded: of fifty 95 % intervals, twelve or more miss with probability below 1e-5. Measured, fifty
+runs, exact value, mean, standard deviation and largest of the errors, coverage: 1-ways .011, -.0004, .001, .002, 100 %;
+2-ways .019, -.002, .002, .004, 96 %; area under the curve of boosting .902, -.002, .002, .006, 92 %, of regression
+.903, -.002, .003, .008, 86 %; that of women (a third, 350 with the outcome) .927, -.009, .023, 90 %, of men .877, -.002,
+.007, 100 %.
 """
 
 import os
@@ -146,4 +148,5 @@ def test_no_code_is_said_to_be_lost_that_synthetic_rows_have(runs):
 def test_intervals_are_no_wider_than_they_must_be(runs):
     widths = {name: np.mean([np.diff(one.scores[name].interval) for one in runs]) for name in runs[0].scores}
     for name in ("boosting_auc", "regression_auc"):
-        assert widths[name] < 6 * errors(runs, name).std()  # 3.9 where they are exact
+        error = np.sqrt((errors(runs, name) ** 2).mean())
+        assert widths[name] < 6 * error  # 3.9 where noise is all; doubt about what lies within a bin is in both
