@@ -24,8 +24,9 @@ FORMAT: Final = 2
 MODELS: Final = ("boosting", "regression")
 """The models of a question about scores, in their order."""
 
-_TOLD: Final = 3.0
-"""Standard deviations of noise that a code's count must reach for anything to be said of it."""
+_TOLD: Final = 4.3
+"""Standard deviations of noise that a code's count must reach for anything to be said of it, here or among synthetic
+rows: one of 100,000 counts does so by noise alone, and a schema may have thousands of codes."""
 _LOST: Final = 0.1  # of a code's least share among the units, with noise: with less, the synthetic rows have lost it
 
 SAYS: Final = {
@@ -239,15 +240,15 @@ def _codes(study: Study, tables: Tables) -> Iterator[Code]:
             where = int(tables.offsets[at]) + cell
             count, synthetic = float(tables.counts[where]), float(tables.synthetic[where])
             share = _normal(count / units, tables.deviation / units)
-            told = count > 0 and count >= _TOLD * tables.deviation
-            yield Code(column.name, label, share, synthetic, _state(share, synthetic, told=told))
+            yield Code(column.name, label, share, synthetic, _state(share, synthetic, _TOLD * tables.deviation / units))
 
 
-def _state(share: Measure, synthetic: float, *, told: bool) -> str:
+def _state(share: Measure, synthetic: float, told: float) -> str:
+    """What can be said of a code; `told`: the share from which on anything can."""
     least, most = (max(end, 0.0) for end in share.interval)
-    if synthetic > 0 and most < _LOST * synthetic:
+    if synthetic > 0 and synthetic >= told and most < _LOST * synthetic:
         return "invented"
-    if not told:
+    if share.value <= 0 or share.value < told:
         return "under the noise"
     return "lost" if synthetic < _LOST * least else "kept"
 

@@ -16,7 +16,7 @@ from silosynth.common.engines import heldout
 from silosynth.common.engines.forest import UNIT
 from silosynth.common.evaluate.asked import Heard
 from silosynth.common.evaluate.deconvolved import Tables, distances
-from silosynth.common.evaluate.federated import MODELS, Federated, Measure, federated, noise
+from silosynth.common.evaluate.federated import MODELS, Federated, Measure, _state, federated, noise
 from silosynth.common.evaluate.ranked import OF_SUBGROUPS, SCORES, Ranked, estimated
 from silosynth.common.evaluate.scores import Scores
 from silosynth.server import questions
@@ -224,13 +224,15 @@ def test_undefined_scores_are_null():
     assert estimated("auc", of).interval == (0, 1)
 
 
-def test_slopes_are_those_of_the_scores():
-    """The deviation that is claimed is that of scores under noise, for every score."""
+def test_slopes_are_those_of_the_scores(monkeypatch):
+    """The deviation that is claimed is that of scores under noise, for every score; doubt about shapes comes on top."""
     rng = RNG(3)
     counts = np.array([[900.0, 30], [500, 100], [200, 300], [50, 700]])
     predicted = np.array([0.02, 0.08, 0.15, 0.25, 0.55, 0.65, 0.8, 0.95])
     within = np.tile([[0.6, 0.4], [0.4, 0.6]], (4, 1))
     of = Ranked(counts, np.repeat(np.arange(4), 2), within, predicted, 2, 8.0)
+    assert np.diff(estimated("auc", replace(of, deviation=1e-9)).interval)[0] > 0.005
+    monkeypatch.setattr("silosynth.common.evaluate.ranked._DOUBT", 0.0)
     for name, score in (SCORES | OF_SUBGROUPS).items():
         drawn = [score(replace(of, counts=counts + 8 * rng.standard_normal(counts.shape))) for _ in range(2000)]
         claimed = np.diff(estimated(name, of).interval)[0] / 2 / 1.96
@@ -252,3 +254,20 @@ def test_all_that_is_said_stays_as_it_was_said(said):
     assert isinstance(said[0], Federated)
     with pytest.raises(AttributeError):
         said[0].codes_kept = 3
+
+
+@pytest.mark.parametrize(
+    ("share", "synthetic", "state"),
+    [
+        (0.3, 0.2, "kept"),
+        (0.3, 0.01, "lost"),
+        (0.3, 0.0, "lost"),
+        (0.0, 0.2, "under the noise"),
+        (0.0, 0.8, "invented"),
+        (-0.1, 0.02, "under the noise"),  # by noise alone: nobody can say
+        (0.05, 0.05, "under the noise"),
+    ],
+)
+def test_what_is_said_of_a_code_is_not_said_by_noise(share, synthetic, state):
+    measure = Measure(share, (share - 0.05, share + 0.05))
+    assert _state(measure, synthetic, told=0.11) == state
