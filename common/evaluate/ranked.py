@@ -2,7 +2,7 @@
 
 Few bins carry little noise, and lose little: a bin's units are spread over finer cells as synthetic rows of the same
 outcome are. Every score is a smooth function of the counts, so its deviation follows from its slope in each (delta
-method). Where real rows lie within a bin is not known: a quarter of what spreading moves a score by is added to that.
+method). Where real rows lie within a bin is not known: a third of what spreading moves a score by is added to that.
 """
 
 import math
@@ -16,7 +16,7 @@ from silosynth.common.arrays import Index, Real
 from silosynth.common.evaluate.deconvolved import Z
 
 _TOLD: Final = 4.0  # standard deviations of noise: with less, the delta method means nothing
-_DOUBT: Final = 0.25  # Adult, two models and two generators: up to a third in the area, a sixth in average precision
+_DOUBT: Final = 1 / 3  # Adult, two models and two generators: up to a third in the area, a sixth in average precision
 _STEP: Final = 1e-3  # units by which a count is moved for a slope: far below one, far above rounding
 
 
