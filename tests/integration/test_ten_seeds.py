@@ -4,8 +4,8 @@ What an interval claims: where the score of this study's generator would lie wit
 rows and other draws of the evaluation. It knows one generator, so that it cannot count what another run's noise would
 have made of the engine; and a study has the held-out rows that it has. Here the engine is fitted anew ten times, with
 real noise, on the same rows: what varies is noise, weights, synthetic rows and all draws of an evaluation. "Inside" is
-the mean over the ten seeds, in the interval of each. Where the engine's luck is not small beside what an interval counts,
-intervals are too narrow for what readers take them for, and this fails.
+the mean over the ten seeds, in the interval of each. Where the engine's luck is not small beside what an interval
+counts, intervals are too narrow for what readers take them for, and this fails.
 
 At a true coverage of 90 % an interval misses five times of ten or more with probability .0016; were scores independent,
 more than a fifth of all with probability below 1e-5. (They are not: the number that is printed is the finding.)
