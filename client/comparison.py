@@ -32,10 +32,11 @@ class Released:
 
 
 def compare(home: SiteHome, released: Released, seed: int, progress: Progress) -> Metrics:
-    """Scores of a released table with the site's training rows, and its held-out rows as the ceiling.
+    """Scores of a released table with the site's training rows, and attacks on its persons.
 
-    Which rows were held out follows from the agent's key and the study, as it did when the study ran. `seed`: of
-    samples, shuffles and models. Raises InvalidInput where rows or table cannot be read, or there are none.
+    Held-out rows are the ceiling, and the control group: the table cannot know them from the study. Which rows they are
+    follows from the agent's key and the study, as it did when the study ran. `seed`: of samples, shuffles and models.
+    Raises InvalidInput where rows or table cannot be read, or there are none.
     """
     study = released.study
     if not home.agent_key.is_file():
@@ -63,6 +64,7 @@ def compare(home: SiteHome, released: Released, seed: int, progress: Progress) -
         seed=seed,
         progress=progress,
         persons=persons,
+        attack=True,
     )
     notes = [f"compared with the rows of site {config.name} alone: others may have others"]
     if len(synthetic) > MOST_ROWS:

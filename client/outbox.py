@@ -59,6 +59,7 @@ _WHY: Final = {
     "holdout-one-ways": "how often each value occurs among held-out persons",
     "holdout-pairs": "how often values of two columns occur together among held-out persons",
     "holdout-scores": "how models trained on synthetic rows score held-out persons",
+    "holdout-groups": "how such a model scores held-out persons of each subgroup",
     "discriminator": "a discriminator that the site trained by itself, on noisy sums",
 }
 """Task kinds of the engines in words. A kind that is not here speaks for itself."""

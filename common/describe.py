@@ -25,6 +25,7 @@ _KINDS = {
     "holdout-one-ways": "held-out persons only: how often each value of each column stands in their rows",
     "holdout-pairs": "held-out persons only: how often pairs of coarse values of some columns stand together",
     "holdout-scores": "held-out persons only: how models that were trained on synthetic rows score them, by outcome",
+    "holdout-groups": "held-out persons only: how such a model scores the persons of each subgroup, by outcome",
     "learn": "a model of its rows",
     "discriminator": "a network that tells its rows from synthetic ones",
 }

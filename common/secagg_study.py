@@ -74,7 +74,7 @@ def ring_of(study: Study, release: int) -> Ring:
         raise SumRefused(Fault.OUT_OF_PLAN) from error
     columns, rows = len(study.schema.columns), sum(member.capacity for member in study.roster)
     if step.kind in _COUNTS:
-        tables = max(heldout.MOST_MODELS, columns, columns * (columns - 1) // 2)
+        tables = max(heldout.MOST_MODELS, heldout.MOST_GROUPED, columns, columns * (columns - 1) // 2)
         grid, sensitivity = scale.HISTOGRAM_GRID, scale.histogram_sensitivity(tables)
     else:
         grid, sensitivity = scale.SUM_GRID, scale.clipped_sum_sensitivity()

@@ -6,17 +6,21 @@ It needs a folder or an archive and this package, no data and no site. `bundle` 
 import hashlib
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
+from zipfile import ZipFile
 from zlib import crc32
 
-from silosynth.common.archive import MOST_BYTES, STUDY_BYTES, Entry, directory, header, read
+from silosynth.common.archive import MOST_BYTES, NAMES, STUDY_BYTES, Entry, directory, header, read
 from silosynth.common.errors import InvalidInput, NotCertified, NotPossible
 from silosynth.common.verify import ARTEFACTS, CERTIFICATE, CERTIFICATE_BYTES, STUDY, Bundle, Verified, verify
 from silosynth.common.verify_receipts import Check
 from silosynth.server.files import draft
 
-__all__ = ["CERTIFICATE", "REPORT", "TABLES", "bundle", "hash_of", "hashes_of", "verified"]
+__all__ = ["CERTIFICATE", "REPORT", "TABLES", "bundle", "hash_of", "hashes_of", "unpacked", "verified"]
 
 REPORT: Final = "report.html"
 TABLES: Final = ("synthetic.csv", "synthetic.parquet")
@@ -68,6 +72,24 @@ def bundle(folder: Path, target: Path) -> tuple[str, ...]:
             out.write(directory(entries))
         verified(path)  # of the bytes that were written, whatever happened to the folder meanwhile
     return tuple(names)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The folder that an archive holds, for as long as it is looked at; any other path as it is.
+
+    Raises NotCertified where the archive does not hold. What is in the folder is to be verified again: it is what will
+    be read.
+    """
+    if not _is_archive(path):
+        yield path
+        return
+    verified(path)  # so that no two programs read different files in it
+    with TemporaryDirectory() as folder, ZipFile(path) as archive:
+        for name in sorted(set(archive.namelist()) & set(NAMES)):
+            with archive.open(name) as file, (Path(folder) / name).open("xb") as out:
+                shutil.copyfileobj(file, out, _CHUNK)
+        yield Path(folder)
 
 
 def _is_archive(path: Path) -> bool:

@@ -5,7 +5,7 @@ resumed asks in the same words.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from silosynth.common.arrays import Vector
 from silosynth.common.engine import CoordinatorHalf, Each, Generator, Parts
 from silosynth.common.engines import heldout
-from silosynth.common.evaluate.asked import Heard, Questions
+from silosynth.common.evaluate.asked import Heard, Questions, Shape
 from silosynth.common.privacy import Part
 from silosynth.common.study import Study
 from silosynth.server import questions
@@ -23,7 +23,7 @@ _ENGINE: Final = "engine."
 _TOTAL: Final = "heldout.total."
 _TASK: Final = "heldout.task."
 _SHARES: Final = "heldout.shares."
-_PREDICTED: Final = "heldout.predicted"
+_SHAPE: Final = "heldout.shape."
 _ROWS: Final = "heldout.rows"
 
 
@@ -94,7 +94,8 @@ class WholeStudy:
                 arrays[f"{_TASK}{at}.lengths"] = np.array([len(one) for one in lists], dtype=np.int64)
                 arrays[f"{_TASK}{at}.values"] = np.array([value for one in lists for value in one], dtype=np.int64)
             arrays |= {f"{_SHARES}{at}": shares for at, shares in enumerate(state.questions.synthetic)}
-            arrays[_PREDICTED] = state.questions.predicted
+            for at, shape in enumerate(state.questions.shapes):
+                arrays |= {f"{_SHAPE}{at}.{one.name}": getattr(shape, one.name) for one in fields(shape)}
             arrays[_ROWS] = np.asarray(state.questions.rows)
         return arrays
 
@@ -108,7 +109,11 @@ class WholeStudy:
         tasks = [heldout.put_together(self._study, _parts(kind, at, arrays)) for at, kind in enumerate(kinds)]
         shares = [arrays[f"{_SHARES}{at}"] for at in range(len(kinds))]
         totals = [arrays[f"{_TOTAL}{at}"] for at in range(len(kinds)) if f"{_TOTAL}{at}" in arrays]
-        asked = Questions(tuple(tasks), tuple(shares), arrays[_PREDICTED], int(arrays[_ROWS]))
+        shapes = (
+            Shape(**{one.name: arrays[f"{_SHAPE}{at}.{one.name}"] for one in fields(Shape)})
+            for at in range(sum(name.startswith(_SHAPE) for name in arrays) // len(fields(Shape)))
+        )
+        asked = Questions(tuple(tasks), tuple(shares), tuple(shapes), int(arrays[_ROWS]))
         return replace(state, questions=asked, totals=tuple(totals))
 
     def _learnt(self, engine: Any) -> State:

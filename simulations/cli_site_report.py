@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from silosynth.common.evaluate.metrics_file import Metrics
     from silosynth.common.study import Study
 
-Released = Annotated[Path, typer.Argument(help="The released folder; or its table alone, .parquet or .csv.")]
+Released = Annotated[Path, typer.Argument(help="The released folder or archive; or its table alone, .parquet or .csv.")]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Folder to write to (default: reports/DIGEST in the home).")
 ]
@@ -44,15 +44,17 @@ def report(
         from silosynth.client import comparison
         from silosynth.client.home import SiteHome
         from silosynth.common.evaluate.scores import summary
+        from silosynth.server.bundle import unpacked
         from silosynth.simulations.cli_site_study import study_at
 
         where = SiteHome(home)
         asked = study_at(where, study)
         target = output or where.report(asked.digest)
         _check_apart(released, target)
-        certificate = _certificate(released, asked)
-        table = released / _TABLE if released.is_dir() else released
-        metrics = comparison.compare(where, comparison.Released(asked, table), seed, shown)
+        with unpacked(released) as folder:
+            certificate = _certificate(folder, asked)
+            table = folder / _TABLE if folder.is_dir() else folder
+            metrics = comparison.compare(where, comparison.Released(asked, table), seed, shown)
         if table == released:
             metrics = replace(metrics, input_notes=(*metrics.input_notes, _ALONE))
         page = _write(target, metrics, certificate, asked)

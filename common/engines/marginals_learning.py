@@ -20,7 +20,7 @@ from silosynth.common.study import Study
 LEAST_DEVIATION: Final = 1.0
 """Of a count, in units: without noise, too, no more is asked of a model."""
 
-CLEAR: Final = 10 / 3
+CLEAR: Final = 5.0
 FEWEST_BINS: Final = 8
 """See affordable_bins."""
 

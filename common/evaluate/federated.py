@@ -14,18 +14,20 @@ import numpy as np
 from silosynth.common import scale
 from silosynth.common.arrays import Real
 from silosynth.common.engines import heldout
-from silosynth.common.evaluate.asked import Heard
+from silosynth.common.engines.forest import Forest
+from silosynth.common.evaluate.asked import Heard, Shape
 from silosynth.common.evaluate.deconvolved import Distances, Tables, Z, distances
-from silosynth.common.evaluate.ranked import SCORES, Ranked, estimated
+from silosynth.common.evaluate.ranked import OF_SUBGROUPS, SCORES, Ranked, estimated
 from silosynth.common.study import Study
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MODELS: Final = ("boosting", "regression")
 """The models of a question about scores, in their order."""
 
-_TOLD: Final = 3.0
-"""Standard deviations of noise that a code's count must reach for anything to be said of it."""
-_LOST: Final = 0.1  # of the least share it has among the units, with noise: below, the synthetic rows have lost a code
+_TOLD: Final = 4.3
+"""Standard deviations of noise that a code's count must reach for anything to be said of it, here or among synthetic
+rows: one of 100,000 counts does so by noise alone, and a schema may have thousands of codes."""
+_LOST: Final = 0.1  # of a code's least share among the units, with noise: with less, the synthetic rows have lost it
 
 SAYS: Final = {
     "tvd1": "mean total variation distance of the 1-ways",
@@ -35,6 +37,7 @@ SAYS: Final = {
     "accuracy": "its share of right answers at one half",
     "f1": "its F1 at one half",
     "calibration": "its mean probability less the share of outcomes",
+    "error": "its share of wrong answers at one half",
 }
 
 
@@ -65,7 +68,9 @@ class Measure:
 class Code:
     """How a code came out: its share of held-out units, with interval, and of synthetic rows.
 
-    `state`: "kept", "lost", or "under the noise", where nothing can be said of it.
+    `state`: "kept"; "lost", where synthetic rows have less than a tenth of what units have at the least; "invented",
+    where units have less than a tenth of what synthetic rows have, even at the most; or "under the noise", where
+    nothing can be said.
     """
 
     column: str
@@ -73,6 +78,24 @@ class Code:
     share: Measure
     synthetic: float
     state: str
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """How a model serves the units with one code: how many they are, and their scores.
+
+    A score that is NaN lies under the noise; its interval is all that it may be.
+    """
+
+    column: str
+    code: str
+    share: Measure
+    scores: Mapping[str, Measure]
+
+    @property
+    def known(self) -> bool:
+        """Whether anything can be said of it."""
+        return any(math.isfinite(one.value) for one in self.scores.values())
 
 
 @dataclass(frozen=True)
@@ -93,8 +116,9 @@ class Federated:
     columns: Mapping[str, Measure]
     """Total variation distance of each column's 1-way."""
     codes: tuple[Code, ...] = field(repr=False)
-    """Every code that synthetic rows have lost, or of which nothing can be said."""
-    codes_kept: int
+    """Every declared code of every coded column."""
+    subgroups: tuple[Subgroup, ...] = field(repr=False)
+    """Every declared code of the columns that are asked for, through the first of MODELS."""
     sums: tuple[Sum, ...]
     synthetic_rows: int
 
@@ -109,21 +133,39 @@ class Federated:
             units=replace(self.units, exact=exact.units.value),
             scores=known(self.scores, exact.scores),
             columns=known(self.columns, exact.columns),
+            codes=tuple(
+                replace(one, share=replace(one.share, exact=true.share.value))
+                for one, true in zip(self.codes, exact.codes, strict=True)
+            ),
+            subgroups=tuple(
+                replace(
+                    one,
+                    share=replace(one.share, exact=true.share.value),
+                    scores=known(one.scores, true.scores),
+                )
+                for one, true in zip(self.subgroups, exact.subgroups, strict=True)
+            ),
         )
+
+    def codes_that_are(self, state: str) -> tuple[Code, ...]:
+        """Those in a state."""
+        return tuple(code for code in self.codes if code.state == state)
 
     def to_json(self) -> dict[str, Any]:
         """The section "federated" of metrics.json."""
-        told = [code for code in self.codes if code.state == "lost"]
         return {
             "format": FORMAT,
             "units": self.units.to_json(),
             "scores": {name: one.to_json() | {"says": says(name)} for name, one in self.scores.items()},
             "columns": {name: one.to_json() for name, one in self.columns.items()},
             "codes": {
-                "kept": self.codes_kept,
-                "lost": [_code_row(code) for code in told],
-                "under_the_noise": [[code.column, code.code] for code in self.codes if code.state != "lost"],
+                "kept": len(self.codes_that_are("kept")),
+                "lost": [_code_row(code) for code in self.codes_that_are("lost")],
+                "invented": [_code_row(code) for code in self.codes_that_are("invented")],
+                "under_the_noise": [[code.column, code.code] for code in self.codes_that_are("under the noise")],
             },
+            "subgroups": [_subgroup_row(one) for one in self.subgroups if one.known],
+            "subgroups_under_the_noise": [[one.column, one.code] for one in self.subgroups if not one.known],
             "sums": [{"kind": one.kind, "multiplier": one.multiplier, "deviation": one.deviation} for one in self.sums],
             "synthetic_rows": self.synthetic_rows,
         }
@@ -145,7 +187,8 @@ def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, 
         exact: whether the totals carry no noise, whatever the study plans: of a simulation's own counts.
     """
     rng = np.random.default_rng([seed, 4])
-    sums, scores, columns, codes = [], {}, {}, list[Code]()
+    sums, scores, columns, codes, subgroups = [], {}, {}, list[Code](), list[Subgroup]()
+    shapes = iter(heard.questions.shapes)
     units = Measure(math.nan, (math.nan, math.nan))
     asked = zip(heard.questions.tasks, heard.totals, heard.questions.synthetic, answers, strict=True)
     for task, total, synthetic, sites in asked:
@@ -165,10 +208,10 @@ def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, 
                 found = distances(tables, rng)
                 scores["tvd2"] = Measure(found.mean, found.interval)
             case heldout.CountScores():
-                scores |= _of_models(task, tables, heard.questions.predicted)
-    open_ = tuple(code for code in codes if code.state != "kept")
-    kept, rows = len(codes) - len(open_), heard.questions.rows
-    return Federated(units, scores, columns, open_, kept, tuple(sums), rows)
+                scores |= _of_models(task, tables, [next(shapes) for _ in task.models])
+            case heldout.CountGroups():
+                subgroups = list(_subgroups(study, task, tables, next(shapes)))
+    return Federated(units, scores, columns, tuple(codes), tuple(subgroups), tuple(sums), heard.questions.rows)
 
 
 def noise(study: Study, task: heldout.Task, answers: int) -> float:
@@ -197,24 +240,49 @@ def _codes(study: Study, tables: Tables) -> Iterator[Code]:
             where = int(tables.offsets[at]) + cell
             count, synthetic = float(tables.counts[where]), float(tables.synthetic[where])
             share = _normal(count / units, tables.deviation / units)
-            told = count > 0 and count >= _TOLD * tables.deviation
-            least = max(share.interval[0], 0.0)
-            state = "under the noise" if not told else "lost" if synthetic < _LOST * least else "kept"
-            yield Code(column.name, label, share, synthetic, state)
+            yield Code(column.name, label, share, synthetic, _state(share, synthetic, _TOLD * tables.deviation / units))
 
 
-def _of_models(task: heldout.CountScores, tables: Tables, predicted: Real) -> dict[str, Measure]:
-    scores, first = {}, 0
-    for name, model, offset in zip(MODELS, task.models, tables.offsets[:-1], strict=False):
-        counts = tables.counts[offset : offset + 2 * model.bins].reshape(model.bins, 2)
-        expected = predicted[first : first + model.bins]
-        first += model.bins
-        positive = int(np.searchsorted(model.cuts, 0, side="right"))
-        of = Ranked(counts, expected, positive, tables.deviation)
-        for score in SCORES:
-            found = estimated(score, of)
-            scores[f"{name}_{score}"] = Measure(found.value, found.interval, found.population)
+def _state(share: Measure, synthetic: float, told: float) -> str:
+    """What can be said of a code; `told`: the share from which on anything can."""
+    least, most = (max(end, 0.0) for end in share.interval)
+    if synthetic > 0 and synthetic >= told and most < _LOST * synthetic:
+        return "invented"
+    if share.value <= 0 or share.value < told:
+        return "under the noise"
+    return "lost" if synthetic < _LOST * least else "kept"
+
+
+def _of_models(task: heldout.CountScores, tables: Tables, shapes: Sequence[Shape]) -> dict[str, Measure]:
+    scores = dict[str, Measure]()
+    for name, model, shape, offset in zip(MODELS, task.models, shapes, tables.offsets[:-1], strict=False):
+        of = _ranked(model, shape, 0, tables.counts[offset:], tables.deviation)
+        scores |= {f"{name}_{score}": _measured(score, of) for score in SCORES}
     return scores
+
+
+def _subgroups(study: Study, task: heldout.CountGroups, tables: Tables, shape: Shape) -> Iterator[Subgroup]:
+    """Every declared code of the task's columns; its cells of a table lie together."""
+    units, each, before = tables.units, 2 * task.model.bins + 1, 0
+    for at, offset in zip(task.columns, tables.offsets[:-1], strict=True):
+        column = study.schema.columns[at]
+        for code, label in enumerate(column.codes):
+            cells = tables.counts[int(offset) + code * each :][:each]
+            share = _normal(float(cells.sum()) / units, tables.deviation * math.sqrt(each) / units)
+            of = _ranked(task.model, shape, before + code, cells, tables.deviation)
+            yield Subgroup(column.name, label, share, {name: _measured(name, of) for name in OF_SUBGROUPS})
+        before += column.size
+
+
+def _ranked(model: Forest, shape: Shape, subgroup: int, counts: Real, deviation: float) -> Ranked:
+    own = counts[: 2 * model.bins].reshape(model.bins, 2)
+    positive = int(np.searchsorted(model.cuts, 0, side="right"))
+    return Ranked(own, shape.bin, shape.within(subgroup), shape.predicted, positive, deviation)
+
+
+def _measured(score: str, of: Ranked) -> Measure:
+    found = estimated(score, of)
+    return Measure(found.value, found.interval, found.population)
 
 
 def _normal(value: float, deviation: float) -> Measure:
@@ -224,6 +292,11 @@ def _normal(value: float, deviation: float) -> Measure:
 def _code_row(code: Code) -> dict[str, Any]:
     about = {"column": code.column, "code": code.code, "synthetic": _plain(code.synthetic)}
     return about | {"share": code.share.to_json()}
+
+
+def _subgroup_row(one: Subgroup) -> dict[str, Any]:
+    scores = {name: score.to_json() for name, score in one.scores.items()}
+    return {"column": one.column, "code": one.code, "share": one.share.to_json(), "scores": scores}
 
 
 def _plain(number: float | None) -> float | None:

@@ -18,7 +18,7 @@ def scale(score: Score, label: str, ends_said: tuple[str, str] = ("", "")) -> st
     at = score.rescaled
     if at is None:
         return ""
-    low, high = _interval_in_percent(score, at)
+    low, high = score.between or _interval_in_percent(score, at)
     said = f"{label}: {at:.0f} % of the way from floor to ceiling"
     x = _place(at)
     whisker = (
@@ -106,7 +106,7 @@ def curves(lines: Sequence[Line], across: str, up: str, label: str) -> str:
 
 
 def _interval_in_percent(score: Score, at: float) -> tuple[float, float]:
-    """The interval, moved with the value to samples of one size, on the scale from floor to ceiling."""
+    """The interval of the value alone, moved with it to samples of one size, on the scale from floor to ceiling."""
     value, floor, ceiling = score.frame
     if score.interval is None or floor is None or ceiling is None:
         return at, at

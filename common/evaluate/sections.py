@@ -37,7 +37,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class RareCode:
-    """A code that few rows have. `suppressed`: it lies under the noise, so nobody can say whether it was kept."""
+    """A code that few rows have. `suppressed`: it lies under the noise, so nobody can say whether it was kept.
+
+    `came_out`: where it is on one side only, but for a tenth.
+    """
 
     column: str
     code: str
@@ -45,6 +48,7 @@ class RareCode:
     synthetic: float
     interval: Interval | None = None
     suppressed: bool = False
+    came_out: Literal["lost", "invented"] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class FederatedScores:
     delta: float
     rows: tuple[FederatedScore, ...]
     notes: tuple[str, ...] = ()
+    subgroups: tuple[FederatedScore, ...] = ()
+    """Scores of the first model within subgroups."""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,10 @@ def _rare(one: RareCode) -> tuple[str, ...]:
         if one.suppressed
         else "lost: no synthetic row has it"
         if one.synthetic == 0
+        else "lost: far fewer synthetic rows have it"
+        if one.came_out == "lost"
+        else "invented: far fewer real rows have it, if any"
+        if one.came_out == "invented"
         else "kept"
     )
     return (
@@ -112,7 +116,13 @@ def federated_table(scores: Scores) -> str:
         return ""
     exact = any(one.exact is not None for one in found.rows)
     head = ("Score", "Value", "95 % interval", "Drawn", *(("Exact", "Covered") if exact else ()))
-    rows = [_federated(one, exact=exact) for one in found.rows]
+    tables = [table(head, [_federated(one, exact=exact) for one in found.rows], "Scores under noise")]
+    if found.subgroups:
+        groups = [_federated(one, exact=exact) for one in found.subgroups]
+        tables.append(table(head, groups[:_MOST_ROWS], "Subgroups under noise, gradient boosting, worst first"))
+        if groups[_MOST_ROWS:]:
+            more = table(head, groups[_MOST_ROWS:], "More subgroups under noise")
+            tables.append(folded(f"{len(groups) - _MOST_ROWS} more scores of subgroups", more))
     intro = (
         f"Counted at the sites over units that nobody was trained on, {_noise(found)}: they pay for this, "
         "not for training, and nobody pays more than the study's epsilon. Intervals follow from the known noise."
@@ -120,7 +130,7 @@ def federated_table(scores: Scores) -> str:
     if exact:
         intro += " This is a simulation, so the exact value is known: it should lie inside 95 times of 100."
     notes = element("ul", *(element("li", text(note)) for note in found.notes)) if found.notes else ""
-    return section("federated", "Measured across sites", lead(intro), table(head, rows, "Scores under noise"), notes)
+    return section("federated", "Measured across sites", lead(intro), *tables, notes)
 
 
 def _noise(found: FederatedScores) -> str:

@@ -2,7 +2,8 @@
 
 Speed: train (whole training of an Adult-sized study), clipping (beside Opacus), noise (beside OpenDP), sampling, secagg
 (secure sums beside Flower's SecAgg+), masks (the demo with them and without), rounds (between processes of
-institutions, beside an app on Flower as it comes), study (end to end). Quality, where the tables are: adult, pooled
+institutions, beside an app on Flower as it comes), report (scores, attacks, page and certificate of a large table),
+study (end to end). Quality, where the tables are: adult, pooled
 (five sites beside one), local (sites that learn by themselves beside secure sums), gan (the GAN in both ways of trust),
 randhie, ist. Without names, everything, one after the other: about two hours.
 
@@ -30,6 +31,7 @@ from silosynth.simulations.bench import (
     pooled,
     quality,
     record,
+    report,
     rounds,
     secagg,
     sources,
@@ -55,6 +57,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "sampling": lambda effort, progress: speed.sampling(effort.seeds, effort.turns, progress),
     "secagg": lambda effort, progress: secagg.secagg(effort.seeds, effort.turns, progress),
     "rounds": lambda _, progress: rounds.rounds(progress),
+    "report": lambda _, progress: report.report(progress),
     "masks": lambda effort, progress: masks.masks(effort.seeds, progress),
     "train": lambda effort, progress: speed.train(effort.seeds, progress),
     "study": lambda effort, progress: speed.study(effort.seeds, progress),

@@ -73,7 +73,7 @@ def test_a_comparison_goes_on_where_it_was_stopped_and_runs_nothing_twice(tmp_pa
     assert [row["epsilon"] for _, row in pd.read_csv(out / "compare.csv").iterrows()][2:] == [1, 10]
     for name in NAMES:
         folder = out / "runs" / name
-        assert releases(folder) == [(release, 0) for release in range(8)]  # no second charge
+        assert releases(folder) == [(release, 0) for release in range(9)]  # no second charge
         assert not list(folder.glob("synthetic.*"))
     first, second = (content(out / "runs" / name / "metrics.json")["train_cpu_seconds"] for name in NAMES)
     assert first > 0

@@ -103,8 +103,8 @@ def test_the_noise_of_the_totals_is_that_which_is_stated(tmp_path, trust):
     ])  # fmt: skip
     assert residuals.size > 100
     assert residuals.var() == pytest.approx(1, abs=6 * math.sqrt(2 / residuals.size))
-    said = federated(study, heard, [len(study.roster)] * 3, seed=0)
-    exact = federated(study, true, [len(study.roster)] * 3, seed=0, exact=True)
+    said = federated(study, heard, [len(study.roster)] * 4, seed=0)
+    exact = federated(study, true, [len(study.roster)] * 4, seed=0, exact=True)
     low, high = said.units.interval
     assert exact.units.value == pytest.approx(len(HELD))
     assert low - (high - low) < len(HELD) < high + (high - low)  # six standard deviations
@@ -114,8 +114,8 @@ def test_the_noise_of_the_totals_is_that_which_is_stated(tmp_path, trust):
 def test_an_interrupted_evaluation_goes_on_in_the_same_words(tmp_path, masked):
     study = study_of(tmp_path, masked=masked)
     first = study.training.releases
-    learnt = played(tmp_path, study, dies_at=(1, first, first + 1, first + 2))
-    assert len(learnt.heard.totals) == 3
+    learnt = played(tmp_path, study, dies_at=(1, first, first + 1, first + 2, first + 3))
+    assert len(learnt.heard.totals) == 4
     ledger = listing(tmp_path / "sites" / study.roster[0].name / "ledger.sqlite")
     answered = [entry.record.release for entry in ledger if isinstance(entry.record, Committed)]
     assert answered == list(range(study.releases))

@@ -60,7 +60,7 @@ def test_a_site_that_learns_tells_a_simulation_how_far_it_is(finished):
     _, told = finished
     for site in ("here", "there"):
         steps = [(done, of) for phase, done, of, *note in told if phase == PHASE and note == [site]]
-        assert steps == [(done, 9) for done in range(1, 10)]  # the 1-ways, the pairs, four gradients, three questions
+        assert steps == [(done, 10) for done in range(1, 11)]  # the 1-ways, the pairs, four gradients, four questions
 
 
 def test_a_lying_site_ends_the_study_with_its_name_and_nothing_is_published(tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def test_epsilon_follows_from_the_events_in_the_certificate(finished):
     assert (paper["format"], paper["unit"], paper["delta"]) == (2, "person: person", 1e-5)
     assert paper["assumptions"] | {"sites": 3, "colluders": 1, "threshold": 3} == paper["assumptions"]
     assert paper["aggregation"] == "secure-sum"
-    assert paper["attempts"] == {"asked": 8, "releases": 8, "sessions": 1, "retries": []}
+    assert paper["attempts"] == {"asked": 9, "releases": 9, "sessions": 1, "retries": []}
     assert "the coordinator included" in paper["holds_against"]["aggregate"]
     assert paper["noise"] == "discrete Gaussian from the operating system's randomness"
     for view, shares in (("aggregate", 1), ("local", 2)):

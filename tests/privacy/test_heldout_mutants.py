@@ -86,7 +86,7 @@ def played(site):
     """Training, then every question, as planned; the counts of sex in the first two answers."""
     answers = [ask(site, 0, Parts("count"))]
     answers += [ask(site, at, heldout.take_apart(task)) for at, task in enumerate(tasks(), start=1)]
-    assert [sealed.refusal for sealed in answers] == [None] * 4
+    assert [sealed.refusal for sealed in answers] == [None] * 5
     return [sexes(sealed) for sealed in answers[:2]]
 
 
@@ -134,14 +134,14 @@ def test_questions_before_training_is_over_are_refused(site):
 
 def test_a_question_twice_is_the_same_answer_and_another_one_is_refused(site):
     played(site)
-    again = ask(site, 3, heldout.take_apart(tasks()[2]))
+    again = ask(site, 4, heldout.take_apart(tasks()[3]))
     assert again.refusal is None
-    other = replace(tasks()[2], models=(replace(FOREST, cuts=(0,)),))
-    assert ask(site, 3, heldout.take_apart(other)).refusal is Reason.ANSWERED_DIFFERENTLY
+    other = replace(tasks()[3], model=replace(FOREST, cuts=(0,)))
+    assert ask(site, 4, heldout.take_apart(other)).refusal is Reason.ANSWERED_DIFFERENTLY
 
 
 def test_a_release_outside_the_plan_is_refused(site):
-    assert ask(site, 4, heldout.take_apart(tasks()[0])).refusal is Reason.OUT_OF_PLAN
+    assert ask(site, 5, heldout.take_apart(tasks()[0])).refusal is Reason.OUT_OF_PLAN
 
 
 @pytest.mark.parametrize(
@@ -186,3 +186,23 @@ def test_one_unit_moves_an_answer_by_no_more_than_its_bound_and_reaches_it(task,
         moved.append(int(((answers[0] - answers[1]) ** 2).sum()))
     assert max(moved) <= scale.histogram_sensitivity(tables).squared
     assert most > 1 or max(moved) == scale.histogram_sensitivity(tables).squared
+
+
+def test_a_layout_that_counts_a_unit_in_two_subgroups_is_refused_by_the_mechanism(monkeypatch):
+    """The mutant puts every row in the next subgroup's cells, too: one more table than its offsets say."""
+    true = heldout.GroupBins.cells
+    task = tasks()[3]
+    monkeypatch.setattr(
+        heldout.GroupBins, "cells", lambda self, codes: np.hstack([true(self, codes), true(self, codes) + self.each])
+    )
+    mechanism = Metered(ZeroNoise(), b"", shares=2, capacity=64, max_rows_per_unit=1)
+    with pytest.raises((RuntimeError, ValueError)):
+        HeldOut(STUDY).answer(task, rows(8, 0), mechanism)
+
+
+def test_a_layout_that_counts_outside_its_tables_is_refused_by_the_mechanism(monkeypatch):
+    true = heldout.GroupBins.cells
+    monkeypatch.setattr(heldout.GroupBins, "cells", lambda self, codes: true(self, codes) + 4 * self.each)
+    mechanism = Metered(ZeroNoise(), b"", shares=2, capacity=64, max_rows_per_unit=1)
+    with pytest.raises((RuntimeError, ValueError)):
+        HeldOut(STUDY).answer(tasks()[3], rows(8, 0), mechanism)

@@ -17,7 +17,7 @@ from silosynth.common.study import Budget, Member, Step, Study
 SCHEMA = Schema((Column("sex", Kind.CATEGORICAL, codes=("f", "m")), Column("age", Kind.INTEGER, low=0, high=3)))
 """Cells of sex: f, m, OTHER, missing; of age: 0 to 3, missing."""
 
-LABELS = (0, 1, 1, 2)
+LABELS = (0, 0, 1, 1, 2)
 MAPS = ((0, 0, 0, 0), (0, 1, 2, 3, 3))
 FOREST = Forest(
     Coarsening(MAPS),
@@ -33,12 +33,12 @@ FOREST = Forest(
 
 
 def study(**changes):
-    """A study of one training release and three of evaluation, of three sites, at multiplier 20."""
+    """A study of one training release and four of evaluation, of three sites, at multiplier 20."""
     plan = (
         Step("count", 1, Fraction(20)),
         *(Step(kind, 1, Fraction(20), part=Part.HOLDOUT) for kind in heldout.KINDS),
     )
-    of = Study("held out", SCHEMA, Budget(1.0, 1e-5, 1), target="sex", engine="fake", plan=plan)
+    of = Study("held out", SCHEMA, Budget(1.0, 1e-5, 1), target="age", engine="fake", plan=plan)
     return replace(of, roster=tuple(Member(name, 1024) for name in "abc"), **changes)
 
 
@@ -50,6 +50,7 @@ def tasks():
         heldout.CountOneWays(fine),
         heldout.CountPairs(coarse, ((0, 1),)),
         heldout.CountScores(LABELS, (FOREST, FOREST)),
+        heldout.CountGroups(LABELS, FOREST, (0,)),
     )
 
 

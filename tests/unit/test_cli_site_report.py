@@ -24,6 +24,7 @@ from silosynth.common.evaluate import metrics_file
 from silosynth.common.evaluate.report import FOR_ONE_SITE
 from silosynth.common.evaluate.sections import Scope
 from silosynth.common.study_file import write_study
+from silosynth.server.bundle import bundle
 from silosynth.simulations import cli
 
 pytest.importorskip("sklearn")
@@ -112,6 +113,30 @@ def test_nothing_can_be_sent(world):
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=200, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_an_archive_is_compared_as_its_folder_is(world, tmp_path):
+    typed, study = world
+    bundle(Path("run"), Path("study.zip"))
+    assert typed("run/study.toml", "study.zip", "--home", "a", "--output", tmp_path / "zip")[0] == 0
+    assert typed("run/study.toml", "run", "--home", "a", "--output", tmp_path / "folder")[0] == 0
+    assert (tmp_path / "zip" / "report.html").read_bytes() == (tmp_path / "folder" / "report.html").read_bytes()
+    content = bytearray(Path("study.zip").read_bytes())
+    content[len(content) // 2] ^= 1
+    Path("study.zip").write_bytes(content)
+    assert typed("run/study.toml", "study.zip", "--home", "a")[0] == cli.ANYTHING_ELSE
+    assert not SiteHome(Path("a")).report(study.digest).exists()
+
+
+def test_its_persons_are_attacked_with_those_held_out_as_the_control_group(world):
+    """Of 900 rows 180 are held out, by a key of the moment: fewer than 120 with probability below 1e-7."""
+    typed, _ = world
+    table(900, 1).to_csv("rows.csv", index=False)
+    assert typed("run/study.toml", "run", "--home", "a", "--output", "mine")[0] == 0
+    attacks = metrics_file.read(json.loads(Path("mine/metrics.json").read_text())).scores.sections.attacks
+    assert attacks is not None
+    assert len(attacks.rows) > 4
+    assert "Attacks" in " ".join(outline(Path("mine/report.html").read_text()).text)
 
 
 def test_a_table_alone_is_compared_and_that_is_said(world, tmp_path):

@@ -1,8 +1,5 @@
 """The frame of every score: floor rows are worth 0 %, fresh real rows 100 %, and intervals hold what they say."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +10,7 @@ from evaluate_made import SCHEMA, missed, shuffled, source
 from silosynth.common.evaluate import Budget, Scores, evaluate
 from silosynth.common.evaluate.utility import Limits
 from silosynth.common.progress import silent
-from silosynth.simulations.bench import tables
+from silosynth.simulations.bench import report, tables
 from silosynth.simulations.cohort import gather
 
 pytest.importorskip("sklearn")
@@ -123,51 +120,15 @@ def test_floor_and_ceiling_of_real_tables(case: Callable[[int], tables.Case | No
     assert not missed(high.scores, 100, ceiling=True)
 
 
-MEASURE = """
-import json, resource, time
-import numpy as np, pandas as pd
-from silosynth.common.evaluate import evaluate
-from silosynth.common.schema import Column, Kind, Schema
-
-ROWS, COLUMNS = {rows}, {columns}
-CODES = (2, 12, 40, 300)
-schema = Schema(tuple(
-    Column(f"c{{at}}", Kind.CATEGORICAL, codes=tuple(f"v{{code}}" for code in range(CODES[at // 2 % 4])))
-    if at % 2 else Column(f"c{{at}}", Kind.NUMBER if at % 4 else Kind.INTEGER, low=-1e9, high=1e9)
-    for at in range(COLUMNS)
-))
-
-def table(rows, seed):
-    rng = np.random.default_rng(seed)
-    latent, out = rng.normal(size=(rows, 4)), {{}}
-    for at, column in enumerate(schema.columns):
-        x = latent[:, at % 4] + rng.normal(size=rows)
-        if column.coded:
-            many = len(column.codes)
-            place = np.clip(((x + 4) / 8 * many).astype(int), 0, many - 1)
-            out[column.name] = pd.Categorical.from_codes(place, list(column.labels))
-        else:
-            out[column.name] = np.exp(x) if at % 4 else np.round(x * 100)
-    frame = pd.DataFrame(out)
-    frame.loc[rng.random(rows) < 0.1, "c0"] = np.nan
-    return frame.assign(c4=np.nan, c6=3.0)
-
-tables = table(ROWS, 1), table(ROWS // 4, 2), table(ROWS, 3)
-began = time.process_time()
-scores = evaluate(schema, *tables, "c1", seed=0)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps([time.process_time() - began, peak, len(scores.scores)]))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("rows", "columns", "most_s"), [(40_000, 15, 60), (100_000, 50, 300), (2_000, 100, 300)])
-def test_large_tables_are_scored_in_time_and_memory(rows: int, columns: int, most_s: float) -> None:
-    code = MEASURE.format(rows=rows, columns=columns)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, peak_mb, scores = json.loads(done.stdout)
-    print(f"{rows} x {columns}: {seconds:.0f} s of one core, {peak_mb:.0f} MB, {scores} scores")
-    assert seconds < most_s
-    assert peak_mb < 2_000
-    assert scores > 40
+def test_large_tables_have_a_report_in_time_and_memory(rows: int, columns: int, most_s: float) -> None:
+    """Scores, attacks, page and certificate together, on one core."""
+    cost = report.measured(rows, columns)
+    print(f"{rows} x {columns}: {cost}")
+    assert cost.cpu_s < most_s
+    assert cost.peak_mb < 2_000
+    assert cost.scores > 40
+    assert cost.attacks > 6
+    assert cost.page_bytes < 3_000_000

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from heldout_made import FOREST, LABELS, MAPS, asking, every_row, study, tasks
+from heldout_made import FOREST, LABELS, MAPS, SCHEMA, asking, every_row, study, tasks
 
 from silosynth.common.engine import Parts
 from silosynth.common.engines import heldout
@@ -13,6 +13,7 @@ from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.forest import LEAF, MOST_DEPTH, UNIT, Forest
 from silosynth.common.errors import InvalidStudy, MalformedFrame
 from silosynth.common.privacy import Part
+from silosynth.common.schema import Column, Kind
 from silosynth.common.study import Step, Trust
 from silosynth.common.study_file import read_study, write_study
 from silosynth.common.wire import Request, decode_request, encode_request
@@ -44,9 +45,32 @@ def test_a_forest_scores_as_it_says():
 
 
 def test_scores_are_counted_by_label():
-    layout = heldout.ScoreBins(heldout.CountScores(LABELS, (FOREST,)), 0)
-    rows = np.array([[0, 0], [1, 0], [2, 4], [3, 4]], dtype=np.int32)  # f, m, OTHER and missing
-    assert layout.cells(rows)[:, 0].tolist() == [0, 1, 7, 8]
+    layout = heldout.ScoreBins(heldout.CountScores(LABELS, (FOREST,)), 1)
+    rows = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [0, 4]], dtype=np.int32)
+    assert layout.cells(rows)[:, 0].tolist() == [0, 4, 5, 7, 8]
+
+
+def test_scores_are_counted_by_subgroup():
+    """In a subgroup's nine cells a row has the cell that it has among all rows."""
+    task = heldout.CountGroups(LABELS, FOREST, (0,))
+    layout, all_ = heldout.layout(STUDY, task), heldout.ScoreBins(heldout.CountScores(LABELS, (FOREST,)), 1)
+    cells = layout.cells(every_row())[:, 0]
+    assert np.array_equal(cells // 9, every_row()[:, 0])
+    assert np.array_equal(cells % 9, all_.cells(every_row())[:, 0])
+    assert heldout.answer_size(STUDY, task) == 4 * 9
+
+
+def test_subgroups_are_the_codes_of_few_columns_with_few_codes():
+    def coded(name, many):
+        return Column(name, Kind.CATEGORICAL, codes=tuple(f"v{code}" for code in range(many)))
+
+    many = (coded("a", 20), coded("b", 21), coded("c", 3), coded("d", 2), coded("one", 1), coded("e", 4))
+    wide = replace(STUDY, schema=replace(STUDY.schema, columns=(*many, *SCHEMA.columns)))
+    assert [wide.schema.names[at] for at in heldout.grouped(wide)] == ["c", "d", "sex"]
+    assert [wide.schema.names[at] for at in heldout.grouped(replace(wide, target="sex"))] == ["c", "d", "e"]
+    assert heldout.grouped(STUDY) == (0,)
+    alone = replace(STUDY, target="sex")
+    assert [share.kind for share in heldout.split(alone)] == list(heldout.KINDS[:3])
 
 
 def test_a_row_s_score_does_not_depend_on_other_rows():
@@ -83,7 +107,7 @@ def test_a_model_with_one_deep_path_takes_as_many_steps_whoever_is_there(monkeyp
 
     monkeypatch.setattr(np, "where", counted)
     monkeypatch.setattr(Forest, "score", scored)
-    layout, taken = heldout.ScoreBins(heldout.CountScores(LABELS, (model,)), 0), []
+    layout, taken = heldout.ScoreBins(heldout.CountScores(LABELS, (model,)), 1), []
     for last in ((0, 0), (1, 3)):
         everybody = np.zeros((rows, 2), dtype=np.int32)
         everybody[-1] = last
@@ -130,9 +154,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_model_is_refused(changes):
-    task = heldout.CountScores(LABELS, (FOREST, replace(FOREST, **changes)))
-    with pytest.raises(MalformedFrame):
-        heldout.put_together(STUDY, heldout.take_apart(task))
+    model = replace(FOREST, **changes)
+    for task in (heldout.CountScores(LABELS, (FOREST, model)), heldout.CountGroups(LABELS, model, (0,))):
+        with pytest.raises(MalformedFrame):
+            heldout.put_together(STUDY, heldout.take_apart(task))
 
 
 def test_the_deepest_tree_there_may_be_is_followed_to_its_end():
@@ -152,7 +177,7 @@ def test_the_deepest_tree_there_may_be_is_followed_to_its_end():
 
 
 PARTS = {kind: heldout.take_apart(task) for kind, task in zip(heldout.KINDS, tasks(), strict=True)}
-ONE_WAYS, PAIRS, SCORES = (PARTS[kind].lists for kind in heldout.KINDS)
+ONE_WAYS, PAIRS, SCORES, GROUPS = (PARTS[kind].lists for kind in heldout.KINDS)
 NO_QUESTIONS = {
     "another kind": Parts("one-ways", ONE_WAYS),
     "a kind of training": Parts("count"),
@@ -166,11 +191,19 @@ NO_QUESTIONS = {
     "a pair outside": Parts(heldout.PAIRS, (*PAIRS[:2], (0, 2))),
     "a pair twice": Parts(heldout.PAIRS, (*PAIRS[:2], (0, 1, 0, 1))),
     "no labels": Parts(heldout.SCORES),
-    "labels for some": Parts(heldout.SCORES, ((0, 1, 1), *SCORES[1:])),
-    "a fourth label": Parts(heldout.SCORES, ((0, 1, 1, 3), *SCORES[1:])),
+    "labels for some": Parts(heldout.SCORES, ((0, 1, 1, 0), *SCORES[1:])),
+    "a fourth label": Parts(heldout.SCORES, ((0, 1, 1, 0, 3), *SCORES[1:])),
     "no model": Parts(heldout.SCORES, SCORES[:1]),
     "half a model": Parts(heldout.SCORES, SCORES[:-1]),
     "three models": Parts(heldout.SCORES, (*SCORES, *SCORES[1:10])),
+    "subgroups without labels": Parts(heldout.GROUPS, ((0, 1), *GROUPS[1:])),
+    "subgroups without a model": Parts(heldout.GROUPS, (GROUPS[0], GROUPS[-1])),
+    "subgroups of nothing": Parts(heldout.GROUPS, (*GROUPS[:-1], ())),
+    "subgroups of a column with many values": Parts(heldout.GROUPS, (*GROUPS[:-1], (1,))),
+    "subgroups of a column twice": Parts(heldout.GROUPS, (*GROUPS[:-1], (0, 0))),
+    "subgroups of a column outside": Parts(heldout.GROUPS, (*GROUPS[:-1], (2,))),
+    "subgroups of two models": Parts(heldout.GROUPS, (*GROUPS[:-1], *GROUPS[1:-1], (0,))),
+    "subgroups and nothing else": Parts(heldout.GROUPS),
 }
 
 
@@ -241,7 +274,7 @@ def test_pairs_are_few_and_those_with_the_target_come_first():
 def test_a_study_with_questions_is_written_and_read():
     of = asking()
     text = write_study(of)
-    assert text.count('part = "holdout"') == 3
+    assert text.count('part = "holdout"') == 4
     assert read_study(text, source="t") == of
     assert "evaluate" not in text
     silent = asking(evaluate=False)
@@ -265,6 +298,6 @@ def test_a_wrong_part_is_refused_in_words(old, new, says):
 
 
 def test_a_schema_too_wide_for_two_models_is_asked_for_no_scores(monkeypatch):
-    kinds = [share.kind for share in heldout.split(STUDY)]
+    assert [share.kind for share in heldout.split(STUDY)] == list(heldout.KINDS)
     monkeypatch.setattr(heldout, "MOST_CELLS", sum(STUDY.schema.sizes) - 1)
-    assert [share.kind for share in heldout.split(STUDY)] == [kind for kind in kinds if kind != heldout.SCORES]
+    assert [share.kind for share in heldout.split(STUDY)] == list(heldout.KINDS[:2])

@@ -60,6 +60,14 @@ def test_the_same_seed_asks_the_same(study, made):
     assert other.tasks != made.tasks
 
 
+def test_subgroups_are_asked_with_the_first_model_in_fewer_bins(study, made):
+    scores, groups = made.tasks[2:]
+    assert replace(groups.model, cuts=()) == replace(scores.models[0], cuts=())
+    assert groups.model.bins <= questions.GROUP_BINS
+    assert 0 in groups.model.cuts
+    assert groups.columns == heldout.grouped(study)
+
+
 @pytest.fixture(scope="module")
 def fitted(study):
     codes = rows(4000, seed=1)
@@ -114,9 +122,25 @@ def test_one_cut_is_at_even_odds_and_no_bin_is_mostly_everything(study, made):
     for model in made.tasks[2].models:
         assert 0 in model.cuts
         assert model.bins <= questions.SCORE_BINS
-    predicted = made.predicted
-    assert predicted.size == sum(model.bins for model in made.tasks[2].models)
-    assert ((predicted > 0) & (predicted < 1)).all()
+
+
+def test_shapes_are_those_of_rows_that_no_model_has_learnt_from(study, made):
+    """Each says where rows of a bin lie: they are in one finer cell of it each, and as many as were drawn."""
+    models = [*made.tasks[2].models, made.tasks[3].model]
+    assert len(made.shapes) == len(models)
+    for model, shape in zip(models, made.shapes, strict=True):
+        assert set(shape.bin.tolist()) == set(range(model.bins))
+        assert (np.diff(shape.bin) >= 0).all()
+        assert ((shape.predicted > 0) & (shape.predicted < 1)).all()
+        assert (np.diff(shape.predicted[shape.rows.sum(axis=(0, 2)) > 0]) > 0).all()
+        per_bin = np.zeros((model.bins, 2))
+        np.add.at(per_bin, shape.bin, shape.within(0))
+        assert per_bin == pytest.approx(1)
+    columns = made.tasks[3].columns
+    assert len(made.shapes[2].rows) == sum(SCHEMA.sizes[at] for at in columns)
+    labelled = made.shapes[0].rows.sum()
+    assert [shape.rows.sum() for shape in made.shapes] == [labelled, labelled, len(columns) * labelled]
+    assert labelled <= made.rows
 
 
 CODED = Column("c", Kind.CATEGORICAL, codes=("a", "b", "c"))

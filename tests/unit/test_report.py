@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from silosynth.common.evaluate import Budget, Scores, evaluate
+from silosynth.common.evaluate import Budget, Scores, evaluate, marks
 from silosynth.common.evaluate import report as module
 from silosynth.common.evaluate.figures import epsilon
 from silosynth.common.evaluate.metrics_file import Metrics
@@ -242,3 +243,10 @@ def test_limits_name_what_is_wrong() -> None:
         assert words in said
     good = Scores({"tstr_signal_kept": score(0.95, 0, 1)}, {"holdout": 5000})
     assert len(limits(good)) == 1
+
+
+def test_a_scale_shows_the_interval_of_its_place_which_counts_the_luck_of_its_ends():
+    alone = Score(0.5, 0.0, 1.0, (0.4, 0.6), "higher", "")
+    both = replace(alone, between=(25.0, 75.0))
+    assert "M100.8 14H139.2" in marks.scale(alone, "s")
+    assert "M72.0 14H168.0" in marks.scale(both, "s")

@@ -7,11 +7,15 @@ from small_study import Half
 
 from silosynth.common.engines import heldout
 from silosynth.common.errors import NotPossible
-from silosynth.common.evaluate.asked import Questions
+from silosynth.common.evaluate.asked import Questions, Shape
 from silosynth.server import heldout as whole_study
 from silosynth.server.heldout import WholeStudy
 
 STUDY = study()
+SHAPES = tuple(
+    Shape(np.array([0, 0, 1, 2, 3]), np.linspace(0.1, 0.9, 5), np.arange(10.0 * many).reshape(many, 5, 2))
+    for many in (1, 1, 4)
+)
 
 
 class Engine(Half):
@@ -27,7 +31,7 @@ class Engine(Half):
 @pytest.fixture
 def half(monkeypatch):
     shares = tuple(np.linspace(0, 1, heldout.answer_size(STUDY, task)) for task in tasks())
-    made = Questions(tasks(), shares, np.array([0.25, 0.75]), 500)
+    made = Questions(tasks(), shares, SHAPES, 500)
     monkeypatch.setattr(whole_study.questions, "made", lambda _study, _generator, _seed: made)
     monkeypatch.setattr(Engine, "finished", 0)
     return WholeStudy(STUDY, Engine(STUDY.training, 3), 3)
@@ -61,11 +65,13 @@ def test_a_state_comes_back_to_the_same_bits(half):
 
 def test_what_was_heard_is_what_was_asked_and_said(half):
     *before, last = states(half)
-    assert [half.heard(state) is None for state in before] == [True, False, False, False]
+    assert [half.heard(state) is None for state in before] == [True, False, False, False, False]
     heard = half.heard(last)
     assert heard.questions.tasks == tasks()
     assert heard.questions.rows == 500
-    assert heard.questions.predicted.tolist() == [0.25, 0.75]
+    assert [vars(one).keys() for one in heard.questions.shapes] == [vars(one).keys() for one in SHAPES]
+    for one, true in zip(heard.questions.shapes, SHAPES, strict=True):
+        assert all(np.array_equal(array, getattr(true, name)) for name, array in vars(one).items())
     assert [total.tolist() for total in heard.totals] == [
         list(range(heldout.answer_size(STUDY, task))) for task in tasks()
     ]
