@@ -35,8 +35,7 @@ def draft(path: Path, *, target: str | None = None, unit: str | None = None) -> 
     Raises:
         InvalidInput: for a file that is none of these, a target or unit it does not have, or too few usable columns.
     """
-    guesses, units = _guesses(path, unit)
-    from_rows = units is not None
+    guesses, from_rows = _guesses(path)
     names = [found.name for found in guesses]
     for key, name in (("target", target), ("unit", unit)):
         if name is not None and name not in names and (from_rows or key == "target"):
@@ -55,23 +54,19 @@ def draft(path: Path, *, target: str | None = None, unit: str | None = None) -> 
         else found
         for found in guesses
     ]
-    head = [_headline(path, guesses, from_rows=from_rows), _study(path, guesses, target, unit, units)]
+    head = [_headline(path, guesses, from_rows=from_rows), _study(path, guesses, target, unit)]
     return "\n\n".join([*head, *(_entry(found) for found in guesses)]) + "\n"
 
 
-def _guesses(path: Path, unit: str | None) -> tuple[list[Guess], int | None]:
-    """What each column seems to be, and about how many units there are, to one digit; None where no row was read."""
+def _guesses(path: Path) -> tuple[list[Guess], bool]:
+    """What each column seems to be, and whether rows were looked at."""
     if path.suffix.casefold() == ".json":
-        return from_json(path), None
+        return from_json(path), False
     table = open_table(path)
     if is_dictionary(table):
-        return from_csv(table), None
+        return from_csv(table), False
     named = [name for name in table.names if name and name.isprintable()]
-    seen = profiles(table.chunks(named), MOST_ROWS)
-    units = max(
-        (len(one.counts) if one.name == unit else one.rows for one in seen if unit in {None, one.name}), default=0
-    )
-    return [guess(profile) for profile in seen], int(float(f"{max(units, 1):.0e}"))
+    return [guess(profile) for profile in profiles(table.chunks(named), MOST_ROWS)], True
 
 
 def _keyed(found: Guess, unit: str | None) -> Guess:
@@ -99,7 +94,7 @@ def _headline(path: Path, guesses: list[Guess], *, from_rows: bool) -> str:
     return "\n".join(lines)
 
 
-def _study(path: Path, guesses: list[Guess], target: str | None, unit: str | None, units: int | None) -> str:
+def _study(path: Path, guesses: list[Guess], target: str | None, unit: str | None) -> str:
     lines = [f"format = {FORMAT}", "", "[study]", entry("name", _SUFFIX.sub("", path.name) or "study")]
     lines.append('purpose = ""   # what the synthetic table is for: it is shown to everybody who approves')
     lines.append(entry("target", target) if target else '# target = "..."   # the column a model would predict')
@@ -108,14 +103,8 @@ def _study(path: Path, guesses: list[Guess], target: str | None, unit: str | Non
     else:
         keys = [found.name for found in guesses if found.column is None and names_a_key(found.name)]
         lines.append(f"# {entry('unit', keys[0] if keys else '...')}   # the person key; without it a row is a person")
-    if units is not None:
-        lines.append('engine = "auto"')
-        lines.append(
-            f"units = {units}   # about as many as in these data: write what is publicly known of all sites together"
-        )
-    else:
-        lines.append('# engine = "auto"   # once `units` says about how many units all sites have together')
-        lines.append("# units = 20000")
+    lines.append('engine = "marginals"   # or "auto", once `units` says about how many persons all sites have together')
+    lines.append("# units = 20000   # publicly known, never counted")
     lines += ["holdout = 0.2", "", "[privacy]", "epsilon = 1.0", "delta = 1e-5", "colluders = 1"]
     return "\n".join(lines)
 

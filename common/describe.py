@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from silosynth.common import accounting, sampled, secagg_study
 from silosynth.common.column import Column, Kind
+from silosynth.common.engines import heldout
 from silosynth.common.privacy import Event, View, mu_squared
 from silosynth.common.secagg.roster import grouped
 from silosynth.common.study import Step, Study, Trust
@@ -42,6 +43,10 @@ _HELD_OUT = (
 _ROWS_STAY = (
     "Rows never leave. A site answers with sums of whole numbers over all its persons, to which it has added noise "
     "before they leave. Nothing else about its rows is sent: no exact counts, no error texts, no bounds."
+)
+_CHOSEN = (
+    "Which values are put together, which tables are counted beyond those named here, and which models are tried on "
+    "held-out persons is the coordinator's choice; the price below covers whatever it chooses."
 )
 _LEARNT = "Or it answers with what it learnt by itself, and that it learnt from such noisy sums alone."
 _NOT_PROMISED = (
@@ -125,9 +130,11 @@ def _leaves(study: Study) -> list[str]:
         lines.append(_MASKED)
     if not study.plan:
         return [*lines, "How many sums, and how noisy, is fixed when the study is launched: the plan is not there yet."]
+    said = f"; about {study.units:,} persons are said to take part, which nobody checks" if study.units else ""
+    lines.append(f"The engine is {study.engine!r}{said}. {_CHOSEN}")
     for number, step in enumerate(study.plan, start=1):
         if not step.within:
-            lines.append(f"  {number}. {_sums(step)}")
+            lines.append(f"  {number}. {_sums(step)}" + (_grouped(study) if step.kind == heldout.GROUPS else ""))
             continue
         times = "1 answer" if step.repeats == 1 else f"{step.repeats} answers"
         what = _KINDS.get(step.kind, "a model")
@@ -138,6 +145,12 @@ def _leaves(study: Study) -> list[str]:
         )
         lines += [f"     - {_sums(inner)}" for inner in step.within]
     return lines
+
+
+def _grouped(study: Study) -> str:
+    """The columns whose subgroups are told apart."""
+    names = (study.schema.names[column] for column in heldout.grouped(study))
+    return f" The subgroups are those of {', '.join(names)}."
 
 
 def _sums(step: Step) -> str:

@@ -40,7 +40,7 @@ def verified(path: Path | str, expected: str | None = None) -> Verified:
         raise InvalidInput("a study's digest has 64 hex digits, as `silosynth study show` prints them: copy it whole")
     path = Path(path)
     try:
-        found = _archived(path) if _is_archive(path) else _published(path)
+        found = _archived(path) if is_archive(path) else _published(path)
     except OSError as error:
         raise InvalidInput(
             f"{error.filename or path}: cannot be read ({error.strerror}); give the folder that a study was published "
@@ -81,7 +81,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     Raises NotCertified where the archive does not hold. What is in the folder is to be verified again: it is what will
     be read.
     """
-    if not _is_archive(path):
+    if not is_archive(path):
         yield path
         return
     verified(path)  # so that no two programs read different files in it
@@ -92,7 +92,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
     return path.suffix.lower() == ".zip" or _start_of(path, 4) == b"PK\3\4"

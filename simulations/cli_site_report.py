@@ -71,11 +71,13 @@ def _check_apart(released: Path, target: Path) -> None:
     """Raise InvalidInput where the report would lie with what is published."""
     from silosynth.common.errors import InvalidInput
     from silosynth.common.verify import CERTIFICATE
+    from silosynth.server.bundle import is_archive
 
     folder = (released if released.is_dir() else released.parent).resolve()
     whole = target.resolve()
     published = any((place / CERTIFICATE).exists() for place in (whole, *whole.parents))
-    if published or (released.is_dir() and whole.is_relative_to(folder)):
+    beside = whole.is_relative_to(folder) if released.is_dir() else is_archive(released) and whole == folder
+    if published or beside:
         raise InvalidInput(
             f"{target}: lies with what was published, and this report is exact and must not be; choose another folder "
             "with --output, or leave it out to have it in the site's home"

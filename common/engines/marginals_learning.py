@@ -22,6 +22,7 @@ LEAST_DEVIATION: Final = 1.0
 
 CLEAR: Final = 5.0
 FEWEST_BINS: Final = 8
+LEAST_BINS: Final = 2
 """See affordable_bins."""
 
 
@@ -68,9 +69,12 @@ def affordable_bins(study: Study, units: float) -> int:
     """Bins of a column, at most: so many that a table of two such columns stands out of its noise.
 
     A cell of it then holds CLEAR deviations of the noise on average, where a round counts two tables for each column.
-    Free: the noise is public, and `units` comes from the noisy 1-ways.
+    And so many that the target's table with each other column, which are always counted, fill at most the first round's
+    part of the model. Free: the noise is public, and `units` comes from the noisy 1-ways.
     """
-    columns, most = len(study.schema.columns), engine.settings(study).bins
+    columns, settled = len(study.schema.columns), engine.settings(study)
+    held = math.isqrt(settled.cells // (settled.rounds * max(1, len(engine.with_each(study)))))
+    most = min(settled.bins, max(held, LEAST_BINS))
     if all(step.kind != engine.MARGINALS for step in study.plan):
         return most  # a single column has no tables
     deviation = max(noise(study, engine.MARGINALS, 2 * columns), LEAST_DEVIATION)

@@ -77,7 +77,7 @@ def test_a_site_that_trains_tells_a_simulation_how_far_it_is(finished):
     _, told = finished
     for site in ("here", "there"):
         steps = [(done, of) for phase, done, of, *note in told if phase == PHASE and note == [site]]
-        assert steps == [(done, 10) for done in range(1, 11)]  # the 1-ways, three rounds of two steps, three questions
+        assert steps == [(done, 11) for done in range(1, 12)]  # the 1-ways, three rounds of two steps, four questions
 
 
 def test_an_interrupted_study_goes_on_where_it_stood(tmp_path):

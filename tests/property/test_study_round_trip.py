@@ -82,9 +82,12 @@ def studies(draw):
         holdout=draw(st.floats(0, 0.9)),
         trust=trust,
         rows=draw(st.none() | st.integers(1, 2**40)),
+        units=draw(st.none() | st.integers(1, 2**40)),
         max_rows_per_unit=draw(st.integers(1, 5040)),
         settings=tuple(draw(st.dictionaries(WORDS, st.floats(-1e9, 1e9), max_size=4)).items()),
-        roster=tuple(draw(st.lists(members, max_size=3, unique_by=lambda member: member.name))),
+        roster=tuple(
+            draw(st.lists(members, max_size=3, unique_by=(lambda one: one.name, lambda one: one.key or one.name)))
+        ),
         plan=tuple(draw(st.lists(steps, max_size=3))),
         purpose=draw(WORDS | st.just("")),
         threshold=draw(st.none() | st.integers(1, 256)),

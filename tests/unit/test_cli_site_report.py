@@ -121,6 +121,7 @@ def test_an_archive_is_compared_as_its_folder_is(world, tmp_path):
     assert typed("run/study.toml", "study.zip", "--home", "a", "--output", tmp_path / "zip")[0] == 0
     assert typed("run/study.toml", "run", "--home", "a", "--output", tmp_path / "folder")[0] == 0
     assert (tmp_path / "zip" / "report.html").read_bytes() == (tmp_path / "folder" / "report.html").read_bytes()
+    assert typed("run/study.toml", "study.zip", "--home", "a", "--output", ".")[0] == cli.WRONG_INPUT  # beside it
     content = bytearray(Path("study.zip").read_bytes())
     content[len(content) // 2] ^= 1
     Path("study.zip").write_bytes(content)

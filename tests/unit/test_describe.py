@@ -164,3 +164,13 @@ def test_every_sum_of_every_engine_is_said_in_words(engine, trust):
     asked = replace(STUDY, engine=engine, trust=trust, plan=())
     text = said(resolve(asked, STUDY.roster))
     assert "sums of this kind" not in text
+
+
+def test_the_engine_its_units_and_the_subgroups_are_named():
+    asked = replace(STUDY, engine="auto", units=250_000, plan=(), budget=Budget(0.5, 1e-5, 1))
+    text = said(resolve(asked, STUDY.roster))
+    assert "The engine is 'marginals'; about 250,000 persons are said to take part, which nobody checks." in text
+    assert "the price below covers whatever it chooses" in text
+    grouping = replace(asked, schema=Schema((*SCHEMA.columns, Column("SEX", Kind.CATEGORICAL, codes=("F", "M")))))
+    assert "The subgroups are those of SEX." in said(resolve(grouping, STUDY.roster))
+    assert "subgroups are those" not in text

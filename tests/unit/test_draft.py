@@ -93,12 +93,12 @@ def test_types_and_bounds(table):
     assert (year.month, year.day) == (1, 1)
 
 
-def test_an_engine_chooses_itself_by_about_as_many_units_as_there_are(table, tmp_path):
-    drafted = read_study(draft(table), source="draft")
-    assert (drafted.engine, drafted.units) == ("auto", ROWS)
-    people = pd.DataFrame({"who": np.arange(1230) // 3, "age": np.arange(1230) % 80, "sex": list("MF") * 615})
-    people.to_csv(tmp_path / "p.csv", index=False)
-    assert read_study(draft(tmp_path / "p.csv", unit="who"), source="draft").units == 400  # of 410
+def test_a_draft_says_nothing_of_how_many_rows_there_are(table):
+    """It would be an exact function of rows, in a study that everybody gets, and decide its plan."""
+    text = draft(table)
+    assert read_study(text, source="draft").units is None
+    assert read_study(text, source="draft").engine == "marginals"
+    assert "\nunits" not in text
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,13 @@ def test_the_noise_decides_how_fine_tables_are():
     assert affordable_bins(marginals_study(math.inf), 1e6) == 24
 
 
+@pytest.mark.parametrize("cells", [120, 1200, 100_000])
+def test_what_is_always_counted_fits_the_model_whatever_bins_are_asked_for(cells):
+    of = marginals_study(math.inf, bins=256, cells=cells)
+    tables = len(engine.with_each(of))
+    assert tables * affordable_bins(of, 1e9) ** 2 <= cells // 2
+
+
 def test_a_model_holds_what_it_is_allowed_to():
     of = marginals_study(10.0, cells=300)
     half, state = run(of, rows(ROWS))
