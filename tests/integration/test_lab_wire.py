@@ -18,6 +18,7 @@ from lab_made import ECHO, SAY, needs_lab
 
 from lab.canaries import search
 from lab.hosts import Hosts, sweep
+from lab.services import until
 from lab.streams import Unreadable, conversations, opened, requests, secrets_in
 from lab.wire import Wire
 
@@ -129,7 +130,9 @@ def test_what_a_lab_that_was_killed_has_left_is_swept_away(tmp_path):
     namespace, pid = dead.stdout.split()
     assert (Path("/run/netns") / namespace).exists()  # positive control
     line = Path("/proc", pid, "cmdline")
-    assert b"sleep" in line.read_bytes()
+    until(
+        lambda: b"sleep" in line.read_bytes(), "what it started has not begun", 30
+    )  # its wrapper may be about to become it
     sweep()
     assert not (Path("/run/netns") / namespace).exists()
     assert not line.exists() or not line.read_bytes()  # gone, or for its new parent to bury
