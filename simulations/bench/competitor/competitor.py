@@ -59,9 +59,11 @@ def mbi_aim(task: Task) -> pd.DataFrame:
 
 
 def mbi_mst(task: Task) -> pd.DataFrame:
-    """MST; it makes as many rows as it believes there are, of which the asked number is drawn."""
+    """MST; it makes as many rows as it believes there are, of which the asked number is drawn.
+
+    It takes no generator: its noise is new in every process, like that of our own engines.
+    """
     data, module = _mbi(task, "mst")
-    np.random.seed(task.seed)  # noqa: NPY002, TID251  # it has no other way
     made = pd.DataFrame(module.MST(data, task.epsilon, task.delta).to_dict())
     return made.sample(len(task.codes), replace=len(made) < len(task.codes), random_state=task.seed)
 
