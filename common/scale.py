@@ -70,3 +70,14 @@ def site_variance(sensitivity: Sensitivity, multiplier: Fraction, shares: int) -
     sigma_i^2 - 4 >= (multiplier * Delta)^2 / shares: the two prices of privacy.Gaussian.
     """
     return math.ceil(multiplier**2 * sensitivity.squared / shares) + 4
+
+
+def count_deviation(groups: int, multiplier: Fraction | None, shares: int, answers: int) -> float:
+    """Standard deviation of the noise in one count of a sum of `answers` sites' answers, in units; 0 without noise.
+
+    The answers are histograms of `groups` tables counted together, each with the noise of `site_variance`.
+    """
+    if multiplier is None:
+        return 0.0
+    variance = answers * site_variance(histogram_sensitivity(groups), multiplier, shares)
+    return math.sqrt(variance) / HISTOGRAM_GRID

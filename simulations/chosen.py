@@ -4,8 +4,11 @@ from dataclasses import replace
 
 from silosynth.common.engines import CODECS
 from silosynth.common.errors import InvalidInput
-from silosynth.common.study import Study, Trust
+from silosynth.common.plan import resolve
+from silosynth.common.study import Member, Study, Trust
 from silosynth.common.study_file import AUTO
+
+_CAPACITY = 1024  # of sites imagined: neither what a study costs nor its noise depends on it
 
 
 def chosen(
@@ -29,6 +32,16 @@ def chosen(
     if epsilon is not None:
         study = replace(study, budget=replace(study.budget, epsilon=check_epsilon(epsilon, "--epsilon")))
     return study, notes
+
+
+def imagined(study: Study, sites: int) -> Study:
+    """The study as if so many sites took part, with keys where sums are masked: planned, and never run.
+
+    Raises InvalidStudy for settings or a budget that make no plan.
+    """
+    keyed = study.trust is Trust.SECURE_SUM
+    numbers = range(1, sites + 1)
+    return resolve(study, tuple(Member(f"site-{at}", _CAPACITY, f"{at:064x}" if keyed else "") for at in numbers))
 
 
 def check_engine(name: str, option: str) -> str:

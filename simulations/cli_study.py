@@ -8,7 +8,6 @@ import typer
 
 app = typer.Typer(help="Write, check and read study files.", no_args_is_help=True)
 
-_CAPACITY = 1024  # of the sites imagined: what a study costs does not depend on it
 
 File = Annotated[Path, typer.Argument(help="The study file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
@@ -41,14 +40,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Whether a file is a study that can run; with --data, how a table fits it."""
-    from silosynth.common.plan import resolve
-    from silosynth.common.study import Member
+    from silosynth.simulations.chosen import imagined
     from silosynth.simulations.cohort import study_of
 
     asked = study_of(study)
-    resolve(
-        asked, tuple(Member(f"site-{number}", _CAPACITY) for number in range(1, 4))
-    )  # settings and budget make a plan
+    imagined(asked, sites=3)  # settings and budget make a plan
     unreviewed = list(asked.schema.unreviewed)
     found: dict[str, Any] = {"study": asked.name, "columns": len(asked.schema.columns), "unreviewed": unreviewed}
     lines = [f"{study}: a study of {len(asked.schema.columns)} columns"]
@@ -70,16 +66,13 @@ def show(
 ) -> None:
     """A study in words: what would leave each site, and at what epsilon."""
     from silosynth.common.describe import describe
-    from silosynth.common.plan import resolve
-    from silosynth.common.study import Member, Trust
     from silosynth.server.certificate import prices
+    from silosynth.simulations.chosen import imagined
     from silosynth.simulations.cohort import study_of
 
     asked = study_of(study)
     if not asked.plan:
-        keyed = asked.trust is Trust.SECURE_SUM  # as sites are that take part
-        numbers = range(1, sites + 1)
-        asked = resolve(asked, tuple(Member(f"site-{at}", _CAPACITY, f"{at:064x}" if keyed else "") for at in numbers))
+        asked = imagined(asked, sites)
     words = describe(asked)
     price = prices(asked, asked.releases)
     epsilon = {"aggregate": str(price.aggregate), "local": str(price.local)}

@@ -17,8 +17,8 @@ from typing import Any, Final
 from silosynth.common import scale
 from silosynth.common.engines.preparation import SIGNIFICANT
 from silosynth.common.errors import InvalidStudy, NotPossible
-from silosynth.common.plan import resolve
-from silosynth.common.study import Member, Study
+from silosynth.common.study import Study
+from silosynth.simulations.chosen import imagined
 
 NEAREST: Final = 8
 """Outcomes that a forecast rests on."""
@@ -29,7 +29,6 @@ FAR: Final = 2.0
 POOR: Final = 0.5
 """Signal kept below which a forecast advises against models of the target."""
 
-_CAPACITY: Final = 1024  # of sites imagined: the noise of a plan does not depend on it
 _ONE_WAYS: Final = "one-ways"
 _FACTOR: Final = math.log(3)
 
@@ -120,7 +119,7 @@ def forecast(study: Study, record: Sequence[Known], *, sites: int, rate: float |
             "[study] key 'units': a forecast needs to know about how many units (persons) all sites have together, as "
             "is publicly known; write it there, or give --units"
         )
-    resolved = resolve(study, tuple(Member(f"site-{number + 1}", _CAPACITY) for number in range(sites)))
+    resolved = imagined(study, sites)
     among = [one for one in record if one.engine == resolved.engine]
     if not among:
         raise NotPossible(
@@ -168,11 +167,7 @@ def _distance(study: Study, one: Known, rate: float | None) -> float:
 def _deviation(study: Study) -> float:
     """Of the noise in a count of one column's values, over all sites, in units."""
     step = next(step for step in study.plan if step.kind == _ONE_WAYS)
-    if step.multiplier is None:
-        return 0.0
-    sensitivity = scale.histogram_sensitivity(len(study.schema.columns))
-    variance = len(study.roster) * scale.site_variance(sensitivity, step.multiplier, study.shares)
-    return math.sqrt(variance) / scale.HISTOGRAM_GRID
+    return scale.count_deviation(len(study.schema.columns), step.multiplier, study.shares, len(study.roster))
 
 
 def _words(found: Range) -> str:

@@ -1,6 +1,6 @@
 """`auto`: which engine answers a study best, from what is publicly known of it, before anybody approves it.
 
-Evidence: DECISIONS 43 and the benchmark of record (simulations/bench). What is chosen is written into the study that
+Evidence: DECISIONS 44 and the benchmark of record (simulations/bench). What is chosen is written into the study that
 sites approve, so that nobody has to know this rule.
 """
 

@@ -95,12 +95,9 @@ class Found:
 
 def count_deviation(study: Study, kind: str, answers: int) -> float:
     """Standard deviation of the noise in a count of the sum of so many sites' answers, in units."""
-    step, columns = engine.step_of(study, kind), len(study.schema.columns)
-    if step.multiplier is None:
-        return 0.0
+    columns = len(study.schema.columns)
     tables = columns if kind == engine.ONE_WAYS else math.comb(columns, 2)
-    variance = scale.site_variance(scale.histogram_sensitivity(tables), step.multiplier, study.shares)
-    return math.sqrt(answers * variance) / scale.HISTOGRAM_GRID
+    return scale.count_deviation(tables, engine.step_of(study, kind).multiplier, study.shares, answers)
 
 
 def prepared_from(study: Study, one_ways: Vector, answers: int) -> Preparation:

@@ -3,6 +3,7 @@
 Nothing but histograms: the fine 1-ways; tables of all pairs of columns in a few coarse bins, and of the target with
 every two others, by which the coordinator chooses; then twice those tables that it has chosen, in nearly all bins. The
 choice is post-processing of noisy totals, hence free; how many tables are chosen changes their noise, never the price.
+The target with each other column is always among the first of them.
 Everything else is fixed before the start.
 """
 
@@ -141,8 +142,8 @@ def with_each(study: Study) -> tuple[Table, ...]:
     """The target with each other column: always counted, in the first round of chosen tables; none without a target.
 
     A weak but useful predictor is never far off in L1, so a choice by distance would leave it out: on 57,000 patients
-    with a target of 11 %, 44 columns and epsilon 1, a model learnt from such tables kept .25 of the real one's signal,
-    with these .97. Two thousand rows of Adult, three seeds: AUC .777 without, .851 with.
+    with a target of 11 %, 44 other columns and epsilon 1, AUC .54 of .67 without them, .63 with. Two thousand rows of
+    Adult, three seeds: .777 without, .851 with.
     """
     if study.target is None:
         return ()

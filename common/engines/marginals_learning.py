@@ -50,11 +50,7 @@ class Counted:
 
 def noise(study: Study, kind: str, tables: int) -> float:
     """Standard deviation of the noise in a count of so many tables, summed over all sites, in units."""
-    step = engine.step_of(study, kind)
-    if step.multiplier is None:
-        return 0.0
-    variance = scale.site_variance(scale.histogram_sensitivity(tables), step.multiplier, study.shares)
-    return math.sqrt(len(study.roster) * variance) / scale.HISTOGRAM_GRID
+    return scale.count_deviation(tables, engine.step_of(study, kind).multiplier, study.shares, len(study.roster))
 
 
 def prepared_from(study: Study, one_ways: Vector) -> Preparation:

@@ -216,13 +216,9 @@ def federated(study: Study, heard: Heard, answers: Sequence[int], *, seed: int, 
 
 def noise(study: Study, task: heldout.Task, answers: int) -> float:
     """Standard deviation of the noise in a count of a total of so many answers, in units."""
-    multiplier = heldout.step_of(study, task).multiplier
-    if multiplier is None:
-        return 0.0
     tables = heldout.layout(study, task).offsets.size - 1
     shares = answers - study.budget.colluders if study.masked else study.shares
-    variance = scale.site_variance(scale.histogram_sensitivity(tables), multiplier, shares)
-    return math.sqrt(answers * variance) / scale.HISTOGRAM_GRID
+    return scale.count_deviation(tables, heldout.step_of(study, task).multiplier, shares, answers)
 
 
 def _each(found: Distances) -> list[Measure]:

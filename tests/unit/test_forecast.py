@@ -9,8 +9,8 @@ from made import silosynth
 
 from silosynth.common import scale
 from silosynth.common.errors import InvalidStudy, NotPossible
+from silosynth.common.plan import resolve
 from silosynth.common.study_file import write_study
-from silosynth.simulations import forecast as module
 from silosynth.simulations.forecast import NEAREST, Known, Range, forecast
 
 
@@ -52,7 +52,7 @@ def test_columns_and_a_known_rate_move_it():
 
 def test_the_smallest_group_is_that_of_the_plan_s_noise():
     found = forecast(asked(), RECORD, sites=3)
-    planned = module.resolve(asked(), study(1.0).roster)
+    planned = resolve(asked(), study(1.0).roster)
     variance = scale.site_variance(scale.histogram_sensitivity(4), planned.plan[0].multiplier, 2)
     assert found.smallest == pytest.approx(4 * math.sqrt(3 * variance) / scale.HISTOGRAM_GRID)
     assert forecast(asked(epsilon=10.0), RECORD, sites=3).smallest < found.smallest / 5

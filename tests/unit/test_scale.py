@@ -46,6 +46,13 @@ def test_variances_round_up(multiplier, expected):
     assert site_variance(Sensitivity(100), multiplier, 4) == expected
 
 
+def test_a_count_deviates_by_the_noise_of_all_answers():
+    # Three answers, whose shares of two make the whole: half as much again in variance as is needed.
+    found = scale.count_deviation(91, Fraction(7, 2), 2, 3)
+    assert found == pytest.approx(3.5 * (91 * 3 / 2) ** 0.5, rel=1e-6)
+    assert scale.count_deviation(91, None, 2, 3) == 0
+
+
 class TestSampledSlots:
     @pytest.mark.parametrize(
         ("rate", "capacity", "rows"),
