@@ -62,6 +62,8 @@ class Settings:
     """About as many where triples with the target are."""
     rounds: int = 2
     """In which chosen tables are counted."""
+    usefulness: float = 5.0
+    """Deviations of its noise that a cell of two columns holds on average: bins get no finer (affordable_bins)."""
     cells: int = 100_000
     """Of all tables of the junction tree, at most."""
     iterations: int = 450
@@ -76,7 +78,7 @@ class Settings:
     share_target: float = 0.05
 
 
-_MOST = Settings(256, 64, 32, 10, 10_000_000, 10_000, 10_000, 1, 0.9, 0.9, 0.9)
+_MOST = Settings(256, 64, 32, 10, 1000.0, 10_000_000, 10_000, 10_000, 1, 0.9, 0.9, 0.9)
 _MAY_BE_NONE = ("products", "share_target")
 
 

@@ -20,7 +20,6 @@ from silosynth.common.study import Study
 LEAST_DEVIATION: Final = 1.0
 """Of a count, in units: without noise, too, no more is asked of a model."""
 
-CLEAR: Final = 5.0
 FEWEST_BINS: Final = 8
 LEAST_BINS: Final = 2
 """See affordable_bins."""
@@ -64,9 +63,10 @@ def prepared_from(study: Study, one_ways: Vector) -> Preparation:
 def affordable_bins(study: Study, units: float) -> int:
     """Bins of a column, at most: so many that a table of two such columns stands out of its noise.
 
-    A cell of it then holds CLEAR deviations of the noise on average, where a round counts two tables for each column.
-    And so many that the target's table with each other column, which are always counted, fill at most the first round's
-    part of the model. Free: the noise is public, and `units` comes from the noisy 1-ways.
+    A cell of it then holds `usefulness` deviations of the noise on average (cf. theta in PrivBayes, Zhang et al. 2017),
+    where a round counts two tables for each column. And so many that the target's table with each other column, which
+    are always counted, fill at most the first round's part of the model. Free: the noise is public, and `units` comes
+    from the noisy 1-ways.
     """
     columns, settled = len(study.schema.columns), engine.settings(study)
     held = math.isqrt(settled.cells // (settled.rounds * max(1, len(engine.with_each(study)))))
@@ -74,7 +74,7 @@ def affordable_bins(study: Study, units: float) -> int:
     if all(step.kind != engine.MARGINALS for step in study.plan):
         return most  # a single column has no tables
     deviation = max(noise(study, engine.MARGINALS, 2 * columns), LEAST_DEVIATION)
-    return min(most, max(FEWEST_BINS, round(math.sqrt(units / (CLEAR * deviation)))))
+    return min(most, max(FEWEST_BINS, round(math.sqrt(units / (settled.usefulness * deviation)))))
 
 
 def counted_from(study: Study, kind: str, merges: Screen, tables: tuple[Table, ...], total: Vector) -> Counted:

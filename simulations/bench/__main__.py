@@ -9,7 +9,8 @@ randhie, ist. Without names, everything, one after the other: about two hours.
 
 `quality FOLDER` is the benchmark of record, with options of its own: every table, engine, epsilon and seed, and central
 competitors; hours, in as many processes as asked for (`quality --help`). `sources` says where an engine's error comes
-from: the noise of one kind of sum left out at a time.
+from: the noise of one kind of sum left out at a time. `constants FOLDER` chooses an engine's constants by all tables
+but one, for each of them.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from silosynth.common.errors import InvalidInput
 from silosynth.common.progress import Progress
 from silosynth.simulations.bench import (
     clipping,
+    constants,
     gan,
     local,
     masks,
@@ -69,13 +71,18 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "ist": lambda effort, progress: quality.ist(effort.seeds, progress),
 }
 
+PROGRAMS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "quality": record.main,
+    "sources": sources.main,
+    "constants": constants.main,
+}
+"""Those with options of their own."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write, compare. Exit code 2 for wrong input, 1 where a bar was missed."""
-    if arguments[:1] == ["sources"]:
-        return sources.main(arguments[1:])
-    if arguments[:1] == ["quality"]:
-        return record.main(arguments[1:])
+    if arguments and arguments[0] in PROGRAMS:
+        return PROGRAMS[arguments[0]](arguments[1:])
     asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     try:

@@ -11,7 +11,7 @@ from marginals_made import marginals_study, run, wide
 from silosynth.client.engines.marginals import Marginals as SiteHalf
 from silosynth.common.engines import marginals as engine
 from silosynth.common.engines.coarsening import Coarsening
-from silosynth.common.engines.marginals_learning import CLEAR, FEWEST_BINS, affordable_bins, noise
+from silosynth.common.engines.marginals_learning import FEWEST_BINS, affordable_bins, noise
 from silosynth.common.generator import load, save
 from silosynth.common.scale import HISTOGRAM_GRID
 from silosynth.common.schema import Schema
@@ -162,11 +162,12 @@ def test_the_noise_decides_how_fine_tables_are():
         bins = affordable_bins(of, units)
         assert FEWEST_BINS <= bins <= 24
         if FEWEST_BINS < bins < 24:
-            assert units / (bins + 0.5) ** 2 < CLEAR * deviation < units / (bins - 0.5) ** 2
+            assert units / (bins + 0.5) ** 2 < 5 * deviation < units / (bins - 0.5) ** 2
     assert affordable_bins(of, 10.0) == FEWEST_BINS
     assert affordable_bins(of, 1e7) == 24
     assert affordable_bins(marginals_study(1.0, bins=6), 1e7) == affordable_bins(marginals_study(1.0, bins=6), 9.0) == 6
     assert affordable_bins(marginals_study(math.inf), 1e6) == 24
+    assert affordable_bins(marginals_study(1.0, usefulness=20), 3e4) < affordable_bins(of, 3e4)
 
 
 @pytest.mark.parametrize("cells", [120, 1200, 100_000])
