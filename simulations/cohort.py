@@ -44,6 +44,12 @@ class Typed:
         """The rows that `mask` picks."""
         return Typed(self.frame[mask].reset_index(drop=True), self.ids[mask].reset_index(drop=True))
 
+    def one_each(self, seed: int) -> "Typed":
+        """A row of every unit, at random: everybody counts once, as in the sums that sites answer with."""
+        order = np.random.default_rng([seed, 0x01]).permutation(len(self.frame))
+        _, first = np.unique(self.ids.to_numpy()[order], return_index=True)
+        return self.where(np.isin(np.arange(len(order)), order[first]))
+
 
 @dataclass(frozen=True)
 class Cohort:

@@ -45,8 +45,8 @@ MEANINGS: Final = (
     ),
     (
         "Floor: every column shuffled apart. Ceiling: taught on real rows; for distances and shapes a bootstrap sample "
-        "of the training rows. Every seed has a partition, a hold-out and noise of its own; a name in round brackets "
-        "ran centrally."
+        "of the training rows. Where persons have several rows, scores take one of each, at random: studies count "
+        "persons. Every seed has a partition, a hold-out and noise of its own; a name in round brackets ran centrally."
     ),
 )
 

@@ -94,6 +94,7 @@ def measured(table: str, engine: str, epsilon: float, seed: int) -> Mapping[str,
     if given is None:
         raise InvalidInput(f"{table}: its rows are not here; set SILOSYNTH_DATA to the folder of public tables")
     cohort = gather(given.study, given.sites, given.holdout, seed, silent)
+    cohort = replace(cohort, train=cohort.train.one_each(seed), holdout=cohort.holdout.one_each(seed))
     asked = chosen(replace(given.study, evaluate=False), engine=engine, epsilon=epsilon)[0]
     study = resolve(asked, cohort.roster)
     played = Played(study, cohort, seed)

@@ -101,7 +101,7 @@ class Trial:
 def code_of(contestant: Contestant) -> str:
     """SHA-256, in hex, of the text that could change an outcome: tables, studies, scores, and what learns."""
     bench = importlib.resources.files("silosynth.simulations.bench")
-    named = ["cases.py", "tables.py", "scoring.py", "adult.toml", "ist.toml", "credit_default.toml"]
+    named = ["cases.py", "tables.py", "scoring.py", "trial.py", "adult.toml", "ist.toml", "credit_default.toml"]
     files = [(f"bench/{name}", (bench / name).read_bytes()) for name in (*named, "sdnist.toml", "diabetes130.toml")]
     if contestant.central:
         files += [("bench/competitors.py", (bench / "competitors.py").read_bytes())]
@@ -171,12 +171,16 @@ class _Made:
 
 
 def run(trial: Trial, code: str) -> Outcome | None:
-    """The trial, from the table to its scores; None where the table is not there."""
+    """The trial, from the table to its scores; None where the table is not there.
+
+    Where units have several rows, sites count all of them, a unit as one; scores are held against a row of each.
+    """
     given = case(trial.table, trial.seed)
     if given is None:
         return None
     cohort = gather(given.study, given.sites, given.holdout, trial.seed, silent)
     study = replace(given.study, evaluate=False)
+    cohort = replace(cohort, train=cohort.train.one_each(trial.seed), holdout=cohort.holdout.one_each(trial.seed))
     rows, columns, sites = len(cohort.train.frame), len(study.schema.columns), len(cohort.roster)
     outcome = Outcome(trial, code, rows=rows, units=study.units or rows, columns=columns, sites=sites)
     yardstick = Yardstick(study, cohort.train.frame, cohort.holdout.frame, trial.seed)
@@ -194,7 +198,7 @@ def run(trial: Trial, code: str) -> Outcome | None:
 
 
 def _engine(trial: Trial, study: Study, cohort: Cohort) -> _Made:
-    """A study from its parts. As many rows are sampled as were learnt from, which only a simulation knows."""
+    """A study from its parts. As many rows are sampled as there are units, which only a simulation knows."""
     asked, _ = chosen(study, engine=trial.contestant.name, epsilon=trial.epsilon)
     if trial.contestant.settings:
         asked = replace(asked, settings=trial.contestant.settings)
