@@ -16,7 +16,7 @@ from silosynth.common.engines.autoregressive_net import Layers, layers, logits
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import Pairs, rising
-from silosynth.common.engines.tilt import Tilt, resample
+from silosynth.common.engines.tilt import BinsAndPairs, Tilt, resample
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.study import Study
 
@@ -165,5 +165,5 @@ def thaw(study: Study, arrays: Mapping[str, NDArray[Any]]) -> AutoregressiveGene
     if not all(np.isfinite(values).all() for values in arrays.values()) or (arrays["within"] < 0).any():
         raise MalformedFrame("a generator's numbers must be finite, and its shares not negative")
     within = tuple(np.split(arrays["within"], ends[1:-1]))
-    tilt = Tilt(coarsening, duals) if duals.size else None
+    tilt = Tilt(BinsAndPairs(coarsening), duals) if duals.size else None
     return AutoregressiveGenerator(network, coarsening, arrays["weights"], arrays["shifts"], within, tilt)

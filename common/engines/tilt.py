@@ -1,6 +1,6 @@
-"""Re-weighting sampled rows towards noisy pair tables by maximum entropy.
+"""Re-weighting a model's rows towards noisy tables by maximum entropy.
 
-Among all weightings p of the network's rows, the one that minimises
+Among all weightings p of the model's rows, the one that minimises
 
     K KL(p || rows) + sum over cells c of (noisy_c - p(c))^2 / (2 deviation_c^2)
 
@@ -12,19 +12,55 @@ falls into hundreds of overlapping cells. The duals are found once and kept: the
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.coarsening import Coarsening
-from silosynth.common.engines.layouts import OneWays, Pairs
+from silosynth.common.engines.layouts import Pairs
 
 LEAST_EFFECTIVE = 0.5
 """Share of the rows that must count after weighting (Kish's effective sample size); below, the weights are not used."""
 
+MOST_CELLS = 8_000_000
+"""Rows times tables that a tilt is fitted on."""
+
+_MORE_TRUST = (1, 4, 16)  # in the model, times what was asked for, until the tilt serves other rows too
 _ITERATIONS = 40
 _FINEST = 6.0  # a deviation is taken as at least that of sampling, divided by this
+
+
+class Layout(Protocol):
+    """Tables of a row's bins."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Cells of each table."""
+        ...
+
+    def cells(self, bins: Index) -> Iterator[Index]:
+        """The cell each row falls into, table by table, each of shape (rows,); `bins` has shape (columns, rows)."""
+        ...
+
+
+@dataclass(frozen=True)
+class BinsAndPairs:
+    """A Layout: the table of each column, then of each pair of columns, as in `Pairs`."""
+
+    coarsening: Coarsening
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See Layout."""
+        return (*self.coarsening.sizes, *np.diff(Pairs(self.coarsening).offsets).tolist())
+
+    def cells(self, bins: Index) -> Iterator[Index]:
+        """See Layout."""
+        yield from bins
+        for first, second in Pairs(self.coarsening).columns.T:
+            yield bins[first] * self.coarsening.sizes[second] + bins[second]
 
 
 @dataclass(frozen=True)
@@ -37,22 +73,42 @@ class Measured:
 
 @dataclass(frozen=True)
 class Tilt:
-    """A dual parameter for every bin, then for every cell of `Pairs(coarsening)`; shape (bins + pair cells,)."""
+    """A dual parameter for every cell of every table of a layout; shape (cells,)."""
 
-    coarsening: Coarsening
+    layout: Layout
     duals: Real = field(repr=False)
 
     def log_weights(self, bins: Index) -> Real:
         """Unnormalised log weights of rows of bins, shape (rows,); `bins` has shape (columns, rows)."""
-        return _log_weights(_tables(self.coarsening, self.duals), _cells(self.coarsening, bins), bins.shape[1])
+        return _log_weights(_tables(self.layout, self.duals), self.layout.cells(bins), bins.shape[1])
 
 
-def fit(bins: Index, coarsening: Coarsening, measured: Measured, pull: float) -> Tilt:
-    """The tilt of network rows, `bins` of shape (columns, rows), towards what was measured of bins and pairs.
+def serving(bins: Index, fresh: Index, layout: Layout, measured: Measured, pull: float) -> Tilt | None:
+    """The tilt of a model's rows towards what was measured, if it serves rows that it was not fitted on.
 
-    `pull` is K in the module's formula: how many units' worth of trust the network's own distribution has.
+    Those must come closer to the counts than without it, and enough of them count after weighting. If not, the model is
+    trusted more, and at last entirely. Weights can fit a few rows to sharp counts and be wrong for all others: without
+    this check, a site of 1,200 rows at epsilon 10 went from .04 to .48 in 2-way distance.
+
+    Args:
+        bins: rows to fit on, shape (columns, rows).
+        fresh: other rows of the same model, shape (columns, rows).
+        layout: of what was measured.
+        measured: the noisy counts.
+        pull: K in the module's formula: how many units' worth of trust the model's own distribution has.
     """
-    cells = list(_cells(coarsening, bins))
+    before = misfit(fresh, layout, measured, np.zeros(fresh.shape[1]))
+    for more in _MORE_TRUST:
+        tilt = fit(bins, layout, measured, more * pull)
+        weights = tilt.log_weights(fresh)
+        if effective_share(weights) >= LEAST_EFFECTIVE and misfit(fresh, layout, measured, weights) < before:
+            return tilt
+    return None
+
+
+def fit(bins: Index, layout: Layout, measured: Measured, pull: float) -> Tilt:
+    """The tilt of a model's rows, `bins` of shape (columns, rows), towards what was measured; see `serving`."""
+    cells = list(layout.cells(bins))
     target = torch.from_numpy(measured.frequencies)
     least = 1 / (_FINEST * math.sqrt(bins.shape[1]))
     ridge = torch.from_numpy(pull / 2 * np.maximum(measured.deviations, least) ** 2)
@@ -63,7 +119,7 @@ def fit(bins: Index, coarsening: Coarsening, measured: Measured, pull: float) ->
 
     def objective() -> float:
         with torch.no_grad():
-            tables = _tables(coarsening, duals.numpy())
+            tables = _tables(layout, duals.numpy())
             scores = _log_weights(tables, cells, bins.shape[1])
             weights = np.exp(scores - scores.max())
             normaliser = math.log(weights.mean()) + scores.max()
@@ -73,35 +129,23 @@ def fit(bins: Index, coarsening: Coarsening, measured: Measured, pull: float) ->
             return float(normaliser - target @ duals + (ridge * duals.square()).sum())
 
     search.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it without types
-    return Tilt(coarsening, duals.detach().numpy())
+    return Tilt(layout, duals.detach().numpy())
 
 
-def misfit(bins: Index, coarsening: Coarsening, measured: Measured, log_weights: Real) -> float:
+def misfit(bins: Index, layout: Layout, measured: Measured, log_weights: Real) -> float:
     """How far weighted rows are from what was measured: mean squared distance, in deviations of noise and sampling."""
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
-    sizes = (table.size for table in _tables(coarsening, measured.frequencies))
     held = np.concatenate(
-        [np.bincount(at, weights, size) for at, size in zip(_cells(coarsening, bins), sizes, strict=True)]
+        [np.bincount(at, weights, size) for at, size in zip(layout.cells(bins), layout.sizes, strict=True)]
     )
     variances = np.maximum(measured.deviations, 1 / (_FINEST * math.sqrt(bins.shape[1]))) ** 2
     return float(np.mean((held - measured.frequencies) ** 2 / variances))
 
 
-def _cells(coarsening: Coarsening, bins: Index) -> Iterator[Index]:
-    """The cell each row falls into, in the table of each column, then of each pair."""
-    yield from bins
-    for first, second in Pairs(coarsening).columns.T:
-        yield bins[first] * coarsening.sizes[second] + bins[second]
-
-
-def _tables(coarsening: Coarsening, duals: Real) -> list[Real]:
-    """The duals of each column's table, then of each pair's."""
-    own, pairs = np.split(duals, [sum(coarsening.sizes)])
-    return [
-        *np.split(own, OneWays(coarsening.sizes).offsets[1:-1]),
-        *np.split(pairs, Pairs(coarsening).offsets[1:-1]),
-    ]
+def _tables(layout: Layout, duals: Real) -> list[Real]:
+    """The duals of each table."""
+    return np.split(duals, np.cumsum(layout.sizes)[:-1])
 
 
 def _log_weights(tables: list[Real], cells: Iterable[Index], rows: int) -> Real:

@@ -19,7 +19,7 @@ from silosynth.common.engine import Parted, Units
 from silosynth.common.engines import SPLITS
 from silosynth.common.engines.layouts import Pairs
 from silosynth.common.engines.sampling import AutoregressiveGenerator
-from silosynth.common.engines.tilt import Tilt
+from silosynth.common.engines.tilt import BinsAndPairs, Tilt
 from silosynth.common.generator import BLOCK_ROWS
 from silosynth.common.plan import resolve
 from silosynth.common.progress import Progress
@@ -80,7 +80,7 @@ def sampling(seeds: tuple[int, ...], turns: int, progress: Progress) -> Iterator
     if not isinstance(generator, AutoregressiveGenerator):
         raise TypeError("the study's engine is the autoregressive one")
     duals = sum(generator.coarsening.sizes) + int(Pairs(generator.coarsening).offsets[-1])
-    tilted = replace(generator, tilt=Tilt(generator.coarsening, np.zeros(duals)))
+    tilted = replace(generator, tilt=Tilt(BinsAndPairs(generator.coarsening), np.zeros(duals)))
     untilted = replace(generator, tilt=None)
     codes = generator.sample(BLOCK_ROWS, rng)
     typed = schema.decode(codes, rng)

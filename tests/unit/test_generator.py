@@ -12,7 +12,7 @@ from engine_fixtures import SCHEMA, rows, shards, study, total
 
 from silosynth.client.engines import ENGINES as SITE_HALVES
 from silosynth.common.engines.layouts import Pairs
-from silosynth.common.engines.tilt import Tilt
+from silosynth.common.engines.tilt import BinsAndPairs, Tilt
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.generator import BLOCK_ROWS, load, sample_blocks, save
 from silosynth.server.engines import ENGINES as COORDINATOR_HALVES
@@ -30,7 +30,9 @@ def made():
     generator = half.finish(state)
     cells = len(generator.shifts) + int(Pairs(generator.coarsening).offsets[-1])
     # whether so few rows allow a tilt is the engine's to say: here there is one
-    return of, replace(generator, tilt=Tilt(generator.coarsening, np.random.default_rng(0).normal(0, 0.1, cells)))
+    return of, replace(
+        generator, tilt=Tilt(BinsAndPairs(generator.coarsening), np.random.default_rng(0).normal(0, 0.1, cells))
+    )
 
 
 def test_a_generator_comes_back_and_samples_the_same_rows(made):

@@ -5,9 +5,10 @@ import pytest
 
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
-from silosynth.common.engines.tilt import Measured, Tilt, effective_share, fit, resample
+from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, effective_share, fit, resample
 
 COARSENING = Coarsening((tuple(range(3)), tuple(range(4)), tuple(range(2))))
+LAYOUT = BinsAndPairs(COARSENING)
 ROWS = 20_000
 
 
@@ -43,7 +44,7 @@ def test_the_tilt_fits_pairs_and_the_network_holds_it_back():
     pairs = wanted[sum(COARSENING.sizes) :]
     distances, kept = [], []
     for pull in (1.0, 1e3, 1e5, 1e9):
-        scores = fit(network, COARSENING, measured, pull).log_weights(network)
+        scores = fit(network, LAYOUT, measured, pull).log_weights(network)
         distances.append(np.abs(weighted(network, np.exp(scores)) - pairs).sum())
         kept.append(effective_share(scores))
     untouched = np.abs(frequencies(network)[sum(COARSENING.sizes) :] - pairs).sum()
@@ -58,7 +59,7 @@ def test_at_the_optimum_the_residual_is_the_ridge():
     network, truth = worlds()
     wanted = frequencies(truth)
     measured, pull = Measured(wanted, np.full(wanted.size, 0.01)), 3e3
-    tilt = fit(network, COARSENING, measured, pull)
+    tilt = fit(network, LAYOUT, measured, pull)
     weights = np.exp(tilt.log_weights(network))
     own = np.concatenate(
         [np.bincount(network[c], weights, size) / weights.sum() for c, size in enumerate(COARSENING.sizes)]
@@ -70,7 +71,7 @@ def test_at_the_optimum_the_residual_is_the_ridge():
 def test_wild_counts_are_told_by_the_effective_share():
     network, _ = worlds()
     wild = np.random.default_rng(1).normal(0, 1, frequencies(network).size)
-    scores = fit(network, COARSENING, Measured(wild, np.full(wild.size, 1e-3)), 1.0).log_weights(network)
+    scores = fit(network, LAYOUT, Measured(wild, np.full(wild.size, 1e-3)), 1.0).log_weights(network)
     assert effective_share(scores) < 0.5
 
 
@@ -92,4 +93,4 @@ def test_equal_weights_keep_every_row_once():
 
 def test_no_duals_no_weights():
     network, _ = worlds()
-    assert not Tilt(COARSENING, np.zeros(frequencies(network).size)).log_weights(network).any()
+    assert not Tilt(LAYOUT, np.zeros(frequencies(network).size)).log_weights(network).any()
