@@ -72,14 +72,16 @@ class Settings:
     """Products that the second head mixes."""
     products: int = 0
     """1 for a mixture of products. 0 for a graphical model: better wherever both were measured, up to 182 columns."""
+    tilt: float = 0.3
+    """Trust in the graphical model beside counts that it does not hold, times the units; 0: its rows as they are."""
     share_one_ways: float = 0.2
     """Of the budget, in mu^2; what these shares leave pays for the chosen tables."""
     share_pairs: float = 0.08
     share_target: float = 0.05
 
 
-_MOST = Settings(256, 64, 32, 10, 1000.0, 10_000_000, 10_000, 10_000, 1, 0.9, 0.9, 0.9)
-_MAY_BE_NONE = ("products", "share_target")
+_MOST = Settings(256, 64, 32, 10, 1000.0, 10_000_000, 10_000, 10_000, 1, 1000.0, 0.9, 0.9, 0.9)
+_MAY_BE_NONE = ("products", "share_target", "tilt")
 
 
 def settings(study: Study) -> Settings:

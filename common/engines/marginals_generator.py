@@ -13,9 +13,10 @@ from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import rising
 from silosynth.common.engines.marginals_fit import Fitted
 from silosynth.common.engines.marginals_products import Products
-from silosynth.common.engines.marginals_tables import MOST_COLUMNS, Tables
+from silosynth.common.engines.marginals_tables import MOST_COLUMNS, Table, Tables
 from silosynth.common.engines.marginals_tree import Tree, drawn, maximal
 from silosynth.common.engines.sampling import fine_cells
+from silosynth.common.engines.tilt import Grouped, Tilt, weighted
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.study import Study
 
@@ -23,7 +24,7 @@ TOGETHER: Final = 16_384
 """Rows sampled at once."""
 
 _COMMON: Final = {"maps": "<i2", "within": "<f8", "misfit": "<f8"}
-_TREE: Final = _COMMON | {"cliques": "<i2", "potentials": "<f8"}
+_TREE: Final = _COMMON | {"cliques": "<i2", "potentials": "<f8", "tilt": "<f8", "tilted": "<i2", "merges": "<i2"}
 _PRODUCTS: Final = _COMMON | {"logits": "<f4"}
 _NONE: Final = -1  # in place of a column of a clique that has fewer
 
@@ -48,23 +49,31 @@ Model: TypeAlias = TreeModel | Products
 class MarginalsGenerator:
     """An engine.Generator. `within[j]` holds the share of each fine cell of column j in its bin.
 
-    `misfit` is chi-square per measured cell: about 1 where the model misses nothing of the counts but their noise.
+    `misfit` is chi-square per measured cell: about 1 where the model misses nothing of the counts but their noise; the
+    model by itself, before its rows are weighted by `tilt`, a layout of which is Grouped.
     """
 
     model: Model = field(repr=False)
     coarsening: Coarsening = field(repr=False)
     within: tuple[Real, ...] = field(repr=False)
     misfit: float
+    tilt: Tilt | None = field(default=None, repr=False)
 
     def sample(self, rows: int, rng: np.random.Generator) -> Codes:
         """Fine cells of synthetic rows, shape (rows, columns)."""
         codes = np.empty((rows, len(self.within)), dtype=np.int32)
         for begin in range(0, rows, TOGETHER):
             block = codes[begin : begin + TOGETHER]
-            bins = self.model.bins(len(block), rng)
+            bins = self.bins(len(block), rng)
             for column, (bin_of, share) in enumerate(zip(self.coarsening.arrays, self.within, strict=True)):
                 block[:, column] = fine_cells(bins[column], bin_of, share, rng)
         return codes
+
+    def bins(self, rows: int, rng: np.random.Generator) -> Index:
+        """Bins of rows, shape (columns, rows)."""
+        if self.tilt is None:
+            return self.model.bins(rows, rng)
+        return weighted(self.tilt, lambda count: self.model.bins(count, rng), rows, rng)
 
 
 def counted(model: Model, tables: Tables, rows: int, rng: np.random.Generator) -> Real:
@@ -87,8 +96,9 @@ def freeze(made: MarginalsGenerator) -> Mapping[str, NDArray[Any]]:
     }
     match made.model:
         case TreeModel(fitted=Fitted(tree, potentials)):
-            padded = [(*clique, *[_NONE] * (MOST_COLUMNS - len(clique))) for clique in tree.cliques]
-            return arrays | {"cliques": np.array(padded, dtype=np.int16), "potentials": potentials}
+            padded = [_padded(clique) for clique in tree.cliques]
+            own: dict[str, NDArray[Any]] = {"cliques": np.array(padded, dtype=np.int16), "potentials": potentials}
+            return arrays | own | _frozen_tilt(made)
         case Products(_, logits):
             return arrays | {"logits": logits}
 
@@ -106,8 +116,11 @@ def thaw(study: Study, arrays: Mapping[str, NDArray[Any]]) -> MarginalsGenerator
     if not all(np.isfinite(values).all() for values in numbers) or (arrays["within"] < 0).any():
         raise MalformedFrame("a generator's numbers must be finite, and its shares not negative")
     within = tuple(np.split(arrays["within"], ends[1:-1]))
-    model = _products(coarsening, arrays) if engine.has_products(study) else _tree(study, coarsening, arrays)
-    return MarginalsGenerator(model, coarsening, within, float(arrays["misfit"][0]))
+    misfit = float(arrays["misfit"][0])
+    if engine.has_products(study):
+        return MarginalsGenerator(_products(coarsening, arrays), coarsening, within, misfit)
+    model = _tree(study, coarsening, arrays)
+    return MarginalsGenerator(model, coarsening, within, misfit, _tilt(coarsening, arrays))
 
 
 def _tree(study: Study, coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> TreeModel:
@@ -115,7 +128,7 @@ def _tree(study: Study, coarsening: Coarsening, arrays: Mapping[str, NDArray[Any
     padded, potentials = arrays["cliques"], arrays["potentials"]
     if padded.ndim != 2 or padded.shape[1] != MOST_COLUMNS:  # noqa: PLR2004
         raise MalformedFrame("cliques of other than three columns")
-    cliques = tuple(tuple(column for column in clique if column != _NONE) for clique in padded.tolist())
+    cliques = _unpadded(padded)
     Tables(coarsening, cliques).check()
     tree = Tree(coarsening.sizes, cliques)
     if cliques != maximal(len(coarsening.sizes), cliques):
@@ -132,6 +145,46 @@ def _products(coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> Pro
     if logits.ndim != 2 or not len(logits) or logits.shape[1] != sum(coarsening.sizes):  # noqa: PLR2004
         raise MalformedFrame("a generator's products do not fit its bins")
     return Products(coarsening.sizes, logits)
+
+
+def _frozen_tilt(made: MarginalsGenerator) -> dict[str, NDArray[Any]]:
+    """Duals; the group and the columns of each table, shape (tables, 1 + MOST_COLUMNS); each group's merged bins."""
+    match made.tilt:
+        case Tilt(Grouped(groups), duals):
+            named = [(at, *_padded(table)) for at, group in enumerate(groups) for table in group.tables]
+            merges = [np.concatenate(group.coarsening.arrays) for group in groups]
+            tables, maps = np.array(named, dtype=np.int16), np.array(merges, dtype=np.int16)
+            return {"tilt": duals, "tilted": tables, "merges": maps}
+        case _:
+            none, bins = np.zeros((0, 1 + MOST_COLUMNS), dtype=np.int16), sum(made.coarsening.sizes)
+            return {"tilt": np.zeros(0), "tilted": none, "merges": np.zeros((0, bins), dtype=np.int16)}
+
+
+def _tilt(coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> Tilt | None:
+    """The weights in a file."""
+    named, merges, duals = arrays["tilted"], arrays["merges"], arrays["tilt"]
+    if named.ndim != 2 or named.shape[1] != 1 + MOST_COLUMNS or merges.shape[1:] != (sum(coarsening.sizes),):  # noqa: PLR2004
+        raise MalformedFrame("a tilt must say for every bin where it goes, and for every table its columns")
+    ends, groups = rising(coarsening.sizes)[1:-1], list[Tables]()
+    if not np.array_equal(np.unique(named[:, 0]), np.arange(len(merges))) or (np.diff(named[:, 0]) < 0).any():
+        raise MalformedFrame("a tilt's tables come group by group, and no group has none")
+    for at, flat in enumerate(merges):
+        merged = Coarsening(tuple(tuple(part.tolist()) for part in np.split(flat, ends)))
+        merged.check(coarsening.sizes)
+        groups.append(Tables(merged, _unpadded(named[named[:, 0] == at, 1:])))
+        groups[-1].check()
+    layout = Grouped(tuple(groups))
+    if duals.shape != (sum(layout.sizes),):
+        raise MalformedFrame("a tilt's duals do not fit its tables")
+    return Tilt(layout, duals) if groups else None
+
+
+def _padded(table: Table) -> Table:
+    return (*table, *[_NONE] * (MOST_COLUMNS - len(table)))
+
+
+def _unpadded(tables: NDArray[Any]) -> tuple[Table, ...]:
+    return tuple(tuple(column for column in table if column != _NONE) for table in tables.tolist())
 
 
 def most_cells(study: Study, coarsening: Coarsening) -> int:

@@ -16,12 +16,11 @@ from silosynth.common.engines.autoregressive_net import Layers, layers, logits
 from silosynth.common.engines.autoregressive_shape import Shape
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import Pairs, rising
-from silosynth.common.engines.tilt import BinsAndPairs, Tilt, resample
+from silosynth.common.engines.tilt import BinsAndPairs, Tilt, weighted
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.study import Study
 
 _TOGETHER = 16_384  # rows sampled at once: their embeddings stay near the processor
-_CANDIDATES = 2  # network rows for each row that is kept, where rows are weighted
 _MOST_STEPS = 30  # of calibration; a trained network needs about 6
 _CLOSE = 1e-4
 _FLOOR = 1e-6
@@ -63,11 +62,10 @@ class AutoregressiveGenerator:
         def shift(column: int, _: Tensor) -> Tensor:
             return torch.from_numpy(self.shifts[self.shape.span(column), None])
 
-        if self.tilt is None:
-            return ancestral(self.shape, net, order(self.coarsening), rows, rng, shift)
-        drawn = [ancestral(self.shape, net, order(self.coarsening), rows, rng, shift) for _ in range(_CANDIDATES)]
-        bins = np.concatenate(drawn, axis=1)
-        return bins[:, resample(self.tilt.log_weights(bins), rows, rng)]
+        def draw(count: int) -> Index:
+            return ancestral(self.shape, net, order(self.coarsening), count, rng, shift)
+
+        return draw(rows) if self.tilt is None else weighted(self.tilt, draw, rows, rng)
 
 
 def calibrated(

@@ -10,7 +10,7 @@ falls into hundreds of overlapping cells. The duals are found once and kept: the
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,7 @@ import torch
 from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import Pairs
+from silosynth.common.engines.marginals_tables import Tables
 
 LEAST_EFFECTIVE = 0.5
 """Share of the rows that must count after weighting (Kish's effective sample size); below, the weights are not used."""
@@ -28,6 +29,7 @@ MOST_CELLS = 8_000_000
 """Rows times tables that a tilt is fitted on."""
 
 _MORE_TRUST = (1, 4, 16)  # in the model, times what was asked for, until the tilt serves other rows too
+_CANDIDATES = 2  # rows of the model for each row that is kept
 _ITERATIONS = 40
 _FINEST = 6.0  # a deviation is taken as at least that of sampling, divided by this
 
@@ -61,6 +63,25 @@ class BinsAndPairs:
         yield from bins
         for first, second in Pairs(self.coarsening).columns.T:
             yield bins[first] * self.coarsening.sizes[second] + bins[second]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A Layout: tables over bins that are merged further, in groups of one way to merge each."""
+
+    groups: tuple[Tables, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See Layout."""
+        return tuple(math.prod(shape) for group in self.groups for shape in group.shapes)
+
+    def cells(self, bins: Index) -> Iterator[Index]:
+        """See Layout."""
+        for group in self.groups:
+            merged = [merge[own] for merge, own in zip(group.coarsening.arrays, bins, strict=True)]
+            for table, shape in zip(group.tables, group.shapes, strict=True):
+                yield np.ravel_multi_index([merged[column] for column in table], shape)
 
 
 @dataclass(frozen=True)
@@ -153,6 +174,12 @@ def _log_weights(tables: list[Real], cells: Iterable[Index], rows: int) -> Real:
     for table, at in zip(tables, cells, strict=True):
         scores += table[at]
     return scores
+
+
+def weighted(tilt: Tilt, draw: Callable[[int], Index], rows: int, rng: np.random.Generator) -> Index:
+    """Bins of weighted rows, shape (columns, rows), from a model's: `draw` gives as many as it is asked for."""
+    bins = np.concatenate([draw(rows) for _ in range(_CANDIDATES)], axis=1)
+    return bins[:, resample(tilt.log_weights(bins), rows, rng)]
 
 
 def effective_share(log_weights: Real) -> float:

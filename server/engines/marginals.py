@@ -27,12 +27,14 @@ from silosynth.common.engines.marginals_learning import (
     prepared_from,
     screens,
 )
+from silosynth.common.engines.marginals_products import Products
 from silosynth.common.engines.marginals_tables import MOST_COLUMNS, Table, all_pairs
+from silosynth.common.engines.marginals_tilt import Looked, tilt
 from silosynth.common.engines.preparation import Preparation
 from silosynth.common.study import Study
 
-FIRST, LOOKS, LAST = range(1, 4)
-"""Streams of a study's seed: of the first model, and of the rows by which a model is compared with counts."""
+FIRST, LOOKS, LAST, TILT = range(1, 5)
+"""Streams of a study's seed: of the first model, of the rows by which a model is compared with counts, of weights."""
 
 _FEWEST_ROWS, _MOST_ROWS, _ROWS_FOR_A_UNIT = 4096, 400_000, 4  # of those
 _OF_NOISE = 0.25  # variance that comparing rows may add to counts, on average
@@ -124,8 +126,12 @@ class Marginals:
         """See engine.CoordinatorHalf."""
         prepared, model, counts = state.ready, self._model(state), [*self._counted(state)]
         rows, rng = self._rows(state, counts), self._rng(LAST)
-        looks = [(one, counted(model, one.layout, rows, rng)) for one in counts]
-        return MarginalsGenerator(model, prepared.coarsening, prepared.within, misfit(looks, prepared.units, rows))
+        looks = [Looked(one, counted(model, one.layout, rows, rng), rows) for one in counts]
+        off = misfit([(look.counted, look.frequencies) for look in looks], prepared.units, rows)
+        made = MarginalsGenerator(model, prepared.coarsening, prepared.within, off)
+        if isinstance(model, Products) or not self._settings.tilt:
+            return made
+        return replace(made, tilt=tilt(model, prepared, looks, self._settings.tilt, self._rng(TILT)))
 
     def units(self, state: State) -> float:
         """See engine.CoordinatorHalf."""
