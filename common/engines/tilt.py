@@ -12,10 +12,10 @@ falls into hundreds of overlapping cells. The duals are found once and kept: the
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.coarsening import Coarsening
@@ -28,7 +28,7 @@ LEAST_EFFECTIVE = 0.5
 MOST_CELLS = 8_000_000
 """Rows times tables that a tilt is fitted on."""
 
-_MORE_TRUST = (1, 4, 16)  # in the model, times what was asked for, until the tilt serves other rows too
+_MORE_TRUST = (1, 4, 16, 64)  # in the model, times what was asked for, until the tilt serves other rows too
 _CANDIDATES = 2  # rows of the model for each row that is kept
 _ITERATIONS = 40
 _FINEST = 6.0  # a deviation is taken as at least that of sampling, divided by this
@@ -129,28 +129,25 @@ def serving(bins: Index, fresh: Index, layout: Layout, measured: Measured, pull:
 
 def fit(bins: Index, layout: Layout, measured: Measured, pull: float) -> Tilt:
     """The tilt of a model's rows, `bins` of shape (columns, rows), towards what was measured; see `serving`."""
-    cells = list(layout.cells(bins))
-    target = torch.from_numpy(measured.frequencies)
+    cells = [at.astype(np.min_scalar_type(size)) for at, size in zip(layout.cells(bins), layout.sizes, strict=True)]
+    from scipy.optimize import minimize  # noqa: PLC0415  # 30 MB that a study without a tilt need not load
+
     least = 1 / (_FINEST * math.sqrt(bins.shape[1]))
-    ridge = torch.from_numpy(pull / 2 * np.maximum(measured.deviations, least) ** 2)
-    duals = torch.zeros_like(target, requires_grad=True)
-    search = torch.optim.LBFGS(
-        [duals], max_iter=_ITERATIONS, history_size=8, line_search_fn="strong_wolfe", tolerance_change=1e-7
-    )
+    ridge = pull / 2 * np.maximum(measured.deviations, least) ** 2
 
-    def objective() -> float:
-        with torch.no_grad():
-            tables = _tables(layout, duals.numpy())
-            scores = _log_weights(tables, cells, bins.shape[1])
-            weights = np.exp(scores - scores.max())
-            normaliser = math.log(weights.mean()) + scores.max()
-            weights /= weights.sum()
-            held = [np.bincount(at, weights, table.size) for at, table in zip(cells, tables, strict=True)]
-            duals.grad = torch.from_numpy(np.concatenate(held)) - target + 2 * ridge * duals
-            return float(normaliser - target @ duals + (ridge * duals.square()).sum())
+    def objective(duals: Real) -> tuple[float, Real]:
+        tables = _tables(layout, duals)
+        scores = _log_weights(tables, cells, bins.shape[1])
+        weights = np.exp(scores - scores.max())
+        normaliser = math.log(weights.mean()) + scores.max()
+        weights /= weights.sum()
+        held = [np.bincount(at, weights, table.size) for at, table in zip(cells, tables, strict=True)]
+        slope: Real = np.concatenate(held) - measured.frequencies + 2 * ridge * duals
+        return float(normaliser - measured.frequencies @ duals + (ridge * duals**2).sum()), slope
 
-    search.step(objective)  # type: ignore[no-untyped-call]  # torch leaves it without types
-    return Tilt(layout, duals.detach().numpy())
+    begin = np.zeros_like(measured.frequencies)
+    found = minimize(objective, begin, method="L-BFGS-B", jac=True, options={"maxiter": _ITERATIONS, "maxcor": 8})
+    return Tilt(layout, found.x)
 
 
 def misfit(bins: Index, layout: Layout, measured: Measured, log_weights: Real) -> float:
@@ -169,7 +166,7 @@ def _tables(layout: Layout, duals: Real) -> list[Real]:
     return np.split(duals, np.cumsum(layout.sizes)[:-1])
 
 
-def _log_weights(tables: list[Real], cells: Iterable[Index], rows: int) -> Real:
+def _log_weights(tables: list[Real], cells: Iterable[NDArray[Any]], rows: int) -> Real:
     scores = np.zeros(rows)
     for table, at in zip(tables, cells, strict=True):
         scores += table[at]

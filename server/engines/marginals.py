@@ -131,7 +131,8 @@ class Marginals:
         made = MarginalsGenerator(model, prepared.coarsening, prepared.within, off)
         if isinstance(model, Products) or not self._settings.tilt:
             return made
-        return replace(made, tilt=tilt(model, prepared, looks, self._settings.tilt, self._rng(TILT)))
+        screened = looks[: len([*self._coarse(state)])]
+        return replace(made, tilt=tilt(model, prepared, screened, self._settings.tilt, self._rng(TILT)))
 
     def units(self, state: State) -> float:
         """See engine.CoordinatorHalf."""
