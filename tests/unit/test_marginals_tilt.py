@@ -39,6 +39,17 @@ def test_they_lean_on_the_one_ways_and_on_all_that_the_screen_counted():
     assert sum(layout.sizes) == WEIGHTED.tilt.duals.size
 
 
+def test_cells_are_those_of_the_tables_the_screen_counted():
+    bins = WEIGHTED.model.bins(300, np.random.default_rng(2))
+    found = [*WEIGHTED.tilt.layout.cells(bins)]
+    begin = 0
+    for group in WEIGHTED.tilt.layout.groups:
+        expected = group.cells_of_bins(group.coarsening.bins(bins.T.astype(np.int32))) - group.offsets[:-1]
+        assert np.array_equal(np.stack(found[begin : begin + len(group.tables)], axis=1), expected)
+        begin += len(group.tables)
+    assert begin == len(found)
+
+
 def test_no_weights_where_the_model_holds_everything_or_the_study_wants_none():
     assert made(replace(SMALL, settings=(*SMALL.settings, ("tilt", 0.0)))).tilt is None
     assert made(marginals_study(10.0, target=None)).tilt is None
