@@ -16,10 +16,10 @@ from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.marginals_learning import Counted
 from silosynth.common.engines.marginals_tables import MOST_CELLS, Table
 
-_L1_OF_L2: Final = math.sqrt(2 / math.pi)
+L1_OF_L2: Final = math.sqrt(2 / math.pi)
 """Mean absolute value of a normal number over its deviation."""
 
-_LEFT: Final = 0.6 * _L1_OF_L2
+_LEFT: Final = 0.6 * L1_OF_L2
 """Mean absolute noise in a cell of a fitted model over the deviation in its count: a model averages much of it out."""
 
 _TINY: Final = 1e-12
@@ -37,7 +37,7 @@ def errors(coarse: Counted, units: float, frequencies: Real, rows: int) -> Real:
     squared = np.add.reduceat((units * frequencies - coarse.counts) ** 2 - variance, offsets[:-1])
     chance = np.sqrt(2 * np.add.reduceat(variance**2, offsets[:-1]))
     seen = squared > math.sqrt(2 * math.log(len(coarse.tables))) * chance
-    found: Real = _L1_OF_L2 * np.sqrt(np.where(seen, squared, 0.0) * np.diff(offsets))
+    found: Real = L1_OF_L2 * np.sqrt(np.where(seen, squared, 0.0) * np.diff(offsets))
     return found
 
 

@@ -12,7 +12,7 @@ from silosynth.common.engines.tilt import Grouped, effective_share
 from silosynth.common.errors import MalformedFrame
 
 CODES = rows(6000)
-SMALL = marginals_study(10.0, target=None, cells=40)  # three of six pairs, the others visibly missed
+SMALL = marginals_study(30.0, target=None, cells=20)  # two of six pairs, others visibly missed
 
 
 def made(of, codes=CODES):
@@ -29,7 +29,7 @@ def distance(generator):
 
 
 def test_weights_bring_back_what_a_small_model_misses():
-    assert distance(WEIGHTED) < 0.85 * distance(replace(WEIGHTED, tilt=None))  # .093 and .116
+    assert distance(WEIGHTED) < 0.85 * distance(replace(WEIGHTED, tilt=None))  # .108 and .149
 
 
 def test_they_lean_on_the_one_ways_and_on_all_that_the_screen_counted():
@@ -52,7 +52,7 @@ def test_cells_are_those_of_the_tables_the_screen_counted():
 
 def test_no_weights_where_the_model_holds_everything_or_the_study_wants_none():
     assert made(replace(SMALL, settings=(*SMALL.settings, ("tilt", 0.0)))).tilt is None
-    assert made(marginals_study(10.0, target=None)).tilt is None
+    assert made(marginals_study(30.0, target=None)).tilt is None
     independent = np.random.default_rng(0).integers(0, SCHEMA.sizes, (6000, 4)).astype(np.int32)
     assert made(SMALL, independent).tilt is None
 
