@@ -16,7 +16,7 @@ from silosynth.common.engines.autoregressive_net import initial, layers
 from silosynth.common.engines.layouts import Pairs
 from silosynth.common.engines.preparation import Preparation, prepare
 from silosynth.common.engines.sampling import AutoregressiveGenerator, calibrated
-from silosynth.common.engines.tilt import MOST_CELLS, BinsAndPairs, Measured, Tilt, serving
+from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, serving
 from silosynth.common.errors import MalformedFrame
 from silosynth.common.study import Study
 
@@ -26,7 +26,7 @@ INITIAL, FITTED = 1, 2
 _MOMENTUM, _SQUARES, _TINY = 0.9, 0.999, 1e-8  # Adam's (Kingma, Ba 2015)
 _WARM_UP = 10
 _LEAST_RATE = 0.1  # of the learning rate, at the end of the cosine
-_MOST_FITTED = 60_000
+_MOST_FITTED, _MOST_CELLS = 60_000, 8_000_000  # rows that the tilt is fitted on; rows times tables
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def generator(study: Study, found: Found, *seed: int) -> AutoregressiveGenerator
     prepared = found.prepared
     shape, columns = engine.shape(study, prepared.coarsening), engine.order(prepared.coarsening)
     tables = max(1, len(Pairs(prepared.coarsening).offsets) - 1)
-    rows = math.ceil(min(2 * prepared.units, _MOST_FITTED, MOST_CELLS / tables))
+    rows = math.ceil(min(2 * prepared.units, _MOST_FITTED, _MOST_CELLS / tables))
     rng, net = np.random.default_rng([*seed, FITTED]), layers(shape, found.weights)
     shifts, bins = calibrated(shape, net, columns, prepared.marginals, rows, rng)
     untilted = AutoregressiveGenerator(shape, prepared.coarsening, found.weights, shifts, prepared.within, None)

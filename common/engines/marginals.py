@@ -132,6 +132,11 @@ def has_triples(study: Study) -> bool:
     return len(study.schema.columns) <= WIDEST_WITH_TRIPLES
 
 
+def screens_of(study: Study) -> tuple[str, ...]:
+    """The kinds of the plan's steps whose tables are counted in order to choose, in its order."""
+    return tuple(step.kind for step in study.plan if step.kind in (PAIRS, TARGET))
+
+
 def screened(study: Study, kind: str) -> tuple[Table, ...]:
     """The tables that are counted in order to choose. Raises MalformedFrame for a kind whose tables are chosen."""
     columns = len(study.schema.columns)

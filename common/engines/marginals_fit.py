@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.marginals_tables import Table
 from silosynth.common.engines.marginals_tree import Tree
+from silosynth.common.threads import alone
 
 _ENOUGH: Final = 0.5  # of the decrease that the gradient promises (Armijo)
 _GROWTH: Final = 1.4
@@ -91,18 +92,19 @@ class Misfit:
 def fitted(start: Fitted, misfit: Misfit, iterations: int) -> Fitted:
     """Mirror descent from `start`: potentials move against the gradient in the marginals, with backtracking."""
     tree, potentials = start.tree, start.potentials
-    marginals = tree.marginals(potentials)
-    value, gradient = misfit(marginals)
-    step = 2 / misfit.weights.max()
-    for _ in range(iterations):
-        moved = potentials - step * gradient
-        tried = tree.marginals(moved)
-        reached, slope = misfit(tried)
-        if value - reached < _ENOUGH * gradient @ (marginals - tried):
-            step /= 2
-            continue
-        if reached >= value:  # to the last digit
-            break
-        potentials, marginals, value, gradient = moved, tried, reached, slope
-        step *= _GROWTH
+    with alone():
+        marginals = tree.marginals(potentials)
+        value, gradient = misfit(marginals)
+        step = 2 / misfit.weights.max()
+        for _ in range(iterations):
+            moved = potentials - step * gradient
+            tried = tree.marginals(moved)
+            reached, slope = misfit(tried)
+            if value - reached < _ENOUGH * gradient @ (marginals - tried):
+                step /= 2
+                continue
+            if reached >= value:  # to the last digit
+                break
+            potentials, marginals, value, gradient = moved, tried, reached, slope
+            step *= _GROWTH
     return Fitted(tree, potentials)

@@ -1,6 +1,6 @@
 """Rows from what the marginals engine has learnt, back to fine cells, in blocks of bounded memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -24,8 +24,9 @@ TOGETHER: Final = 16_384
 """Rows sampled at once."""
 
 _COMMON: Final = {"maps": "<i2", "within": "<f8", "misfit": "<f8"}
-_TREE: Final = _COMMON | {"cliques": "<i2", "potentials": "<f8", "tilt": "<f8", "tilted": "<i2", "merges": "<i2"}
+_TREE: Final = _COMMON | {"cliques": "<i2", "potentials": "<f8", "tilt": "<f8", "merges": "<i2"}
 _PRODUCTS: Final = _COMMON | {"logits": "<f4"}
+_MOST_DUAL: Final = 1e6  # sums of as many as there are tables stay finite
 _NONE: Final = -1  # in place of a column of a clique that has fewer
 
 
@@ -50,7 +51,7 @@ class MarginalsGenerator:
     """An engine.Generator. `within[j]` holds the share of each fine cell of column j in its bin.
 
     `misfit` is chi-square per measured cell: about 1 where the model misses nothing of the counts but their noise; the
-    model by itself, before its rows are weighted by `tilt`, a layout of which is Grouped.
+    model by itself, before its rows are weighted by `tilt`, whose layout is that of `looked_at`.
     """
 
     model: Model = field(repr=False)
@@ -120,7 +121,7 @@ def thaw(study: Study, arrays: Mapping[str, NDArray[Any]]) -> MarginalsGenerator
     if engine.has_products(study):
         return MarginalsGenerator(_products(coarsening, arrays), coarsening, within, misfit)
     model = _tree(study, coarsening, arrays)
-    return MarginalsGenerator(model, coarsening, within, misfit, _tilt(coarsening, arrays))
+    return MarginalsGenerator(model, coarsening, within, misfit, _tilt(study, coarsening, arrays))
 
 
 def _tree(study: Study, coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> TreeModel:
@@ -133,7 +134,7 @@ def _tree(study: Study, coarsening: Coarsening, arrays: Mapping[str, NDArray[Any
     tree = Tree(coarsening.sizes, cliques)
     if cliques != maximal(len(coarsening.sizes), cliques):
         raise MalformedFrame("cliques that hold each other, or not every column")
-    if tree.elimination.cells > most_cells(study, coarsening) or potentials.shape != (tree.offsets[-1],):
+    if tree.elimination.cells > _largest(study, coarsening) or potentials.shape != (tree.offsets[-1],):
         raise MalformedFrame("a generator's potentials do not fit its cliques, or those are too many")
     if np.isnan(potentials).any() or (potentials == np.inf).any():
         raise MalformedFrame("a generator's potentials must be numbers")
@@ -148,35 +149,41 @@ def _products(coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> Pro
 
 
 def _frozen_tilt(made: MarginalsGenerator) -> dict[str, NDArray[Any]]:
-    """Duals; the group and the columns of each table, shape (tables, 1 + MOST_COLUMNS); each group's merged bins."""
+    """Duals, and where each screen's groups send the bins of all columns, shape (screens, bins): its tables follow."""
     match made.tilt:
-        case Tilt(Grouped(groups), duals):
-            named = [(at, *_padded(table)) for at, group in enumerate(groups) for table in group.tables]
-            merges = [np.concatenate(group.coarsening.arrays) for group in groups]
-            tables, maps = np.array(named, dtype=np.int16), np.array(merges, dtype=np.int16)
-            return {"tilt": duals, "tilted": tables, "merges": maps}
+        case None:
+            return {"tilt": np.zeros(0), "merges": np.zeros((0, sum(made.coarsening.sizes)), dtype=np.int16)}
+        case Tilt(Grouped((_, *screens)), duals):
+            merges = [np.concatenate(group.coarsening.arrays) for group in screens]
+            return {"tilt": duals, "merges": np.array(merges, dtype=np.int16)}
         case _:
-            none, bins = np.zeros((0, 1 + MOST_COLUMNS), dtype=np.int16), sum(made.coarsening.sizes)
-            return {"tilt": np.zeros(0), "tilted": none, "merges": np.zeros((0, bins), dtype=np.int16)}
+            raise TypeError("rows of a graphical model are weighted by Grouped tables")
 
 
-def _tilt(coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> Tilt | None:
-    """The weights in a file."""
-    named, merges, duals = arrays["tilted"], arrays["merges"], arrays["tilt"]
-    if named.ndim != 2 or named.shape[1] != 1 + MOST_COLUMNS or merges.shape[1:] != (sum(coarsening.sizes),):  # noqa: PLR2004
-        raise MalformedFrame("a tilt must say for every bin where it goes, and for every table its columns")
-    ends, groups = rising(coarsening.sizes)[1:-1], list[Tables]()
-    if not np.array_equal(np.unique(named[:, 0]), np.arange(len(merges))) or (np.diff(named[:, 0]) < 0).any():
-        raise MalformedFrame("a tilt's tables come group by group, and no group has none")
-    for at, flat in enumerate(merges):
-        merged = Coarsening(tuple(tuple(part.tolist()) for part in np.split(flat, ends)))
-        merged.check(coarsening.sizes)
-        groups.append(Tables(merged, _unpadded(named[named[:, 0] == at, 1:])))
-        groups[-1].check()
-    layout = Grouped(tuple(groups))
-    if duals.shape != (sum(layout.sizes),):
-        raise MalformedFrame("a tilt's duals do not fit its tables")
-    return Tilt(layout, duals) if groups else None
+def _tilt(study: Study, coarsening: Coarsening, arrays: Mapping[str, NDArray[Any]]) -> Tilt | None:
+    """The weights in a file, of as many tables as its study's screens have."""
+    merges, duals = arrays["merges"], arrays["tilt"]
+    if not duals.size and merges.shape == (0, sum(coarsening.sizes)):
+        return None
+    screens = engine.screens_of(study)
+    if merges.shape != (len(screens), sum(coarsening.sizes)) or not engine.settings(study).tilt:
+        raise MalformedFrame("a tilt must say for every screen of its study where bins go")
+    ends, merged = rising(coarsening.sizes)[1:-1], list[Coarsening]()
+    for flat in merges:
+        merged.append(Coarsening(tuple(tuple(part.tolist()) for part in np.split(flat, ends))))
+        merged[-1].check(coarsening.sizes)
+    layout = looked_at(study, coarsening, merged)
+    if duals.shape != (sum(layout.sizes),) or (np.abs(duals) > _MOST_DUAL).any():
+        raise MalformedFrame("a tilt's duals do not fit its tables, or are too large")
+    return Tilt(layout, duals)
+
+
+def looked_at(study: Study, coarsening: Coarsening, merged: Sequence[Coarsening]) -> Grouped:
+    """What weights look at: the bins of each column, and the tables of each screen, over what it merges them to."""
+    own = Coarsening(tuple(tuple(range(size)) for size in coarsening.sizes))
+    screens = zip(merged, engine.screens_of(study), strict=True)
+    groups = [Tables(own, tuple((column,) for column in range(len(coarsening.sizes))))]
+    return Grouped((*groups, *(Tables(one, engine.screened(study, kind)) for one, kind in screens)))
 
 
 def _padded(table: Table) -> Table:
@@ -184,7 +191,19 @@ def _padded(table: Table) -> Table:
 
 
 def _unpadded(tables: NDArray[Any]) -> tuple[Table, ...]:
-    return tuple(tuple(column for column in table if column != _NONE) for table in tables.tolist())
+    """Raises MalformedFrame for a column after none."""
+    found = tuple(tuple(column for column in table if column != _NONE) for table in tables.tolist())
+    if [_padded(table) for table in found] != [tuple(table) for table in tables.tolist()]:
+        raise MalformedFrame("a clique's columns come first")
+    return found
+
+
+def _largest(study: Study, coarsening: Coarsening) -> int:
+    """With what is counted even where a study allows fewer cells: the target's tables, and one more in each round."""
+    sizes, forced = coarsening.sizes, engine.with_each(study)
+    anyway = sum(sizes[first] * sizes[second] for first, second in forced)
+    target = 1 if study.target is None else sizes[study.schema.index(study.target)]
+    return most_cells(study, coarsening) + anyway + engine.settings(study).rounds * sizes[0] * sizes[1] * target
 
 
 def most_cells(study: Study, coarsening: Coarsening) -> int:

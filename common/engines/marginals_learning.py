@@ -74,7 +74,8 @@ def affordable_bins(study: Study, units: float) -> int:
     if all(step.kind != engine.MARGINALS for step in study.plan):
         return most  # a single column has no tables
     deviation = max(noise(study, engine.MARGINALS, 2 * columns), LEAST_DEVIATION)
-    return min(most, max(FEWEST_BINS, round(math.sqrt(units / (settled.usefulness * deviation)))))
+    affordable = math.sqrt(units / (settled.usefulness * deviation))
+    return min(most, max(FEWEST_BINS, round(min(affordable, most))))
 
 
 def counted_from(study: Study, kind: str, merges: Screen, tables: tuple[Table, ...], total: Vector) -> Counted:

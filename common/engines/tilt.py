@@ -21,13 +21,9 @@ from silosynth.common.arrays import Index, Real
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import Pairs
 from silosynth.common.engines.marginals_tables import Tables
+from silosynth.common.threads import alone
 
-LEAST_EFFECTIVE = 0.5
-"""Share of the rows that must count after weighting (Kish's effective sample size); below, the weights are not used."""
-
-MOST_CELLS = 8_000_000
-"""Rows times tables that a tilt is fitted on."""
-
+_LEAST_EFFECTIVE = 0.5  # share of the rows that must count after weighting (Kish's effective sample size)
 _MORE_TRUST = (1, 4, 16, 64)  # in the model, times what was asked for, until the tilt serves other rows too
 _CANDIDATES = 2  # rows of the model for each row that is kept
 _ITERATIONS = 40
@@ -122,7 +118,7 @@ def serving(bins: Index, fresh: Index, layout: Layout, measured: Measured, pull:
     for more in _MORE_TRUST:
         tilt = fit(bins, layout, measured, more * pull)
         weights = tilt.log_weights(fresh)
-        if effective_share(weights) >= LEAST_EFFECTIVE and misfit(fresh, layout, measured, weights) < before:
+        if effective_share(weights) >= _LEAST_EFFECTIVE and misfit(fresh, layout, measured, weights) < before:
             return tilt
     return None
 
@@ -146,7 +142,8 @@ def fit(bins: Index, layout: Layout, measured: Measured, pull: float) -> Tilt:
         return float(normaliser - measured.frequencies @ duals + (ridge * duals**2).sum()), slope
 
     begin = np.zeros_like(measured.frequencies)
-    found = minimize(objective, begin, method="L-BFGS-B", jac=True, options={"maxiter": _ITERATIONS, "maxcor": 8})
+    with alone():
+        found = minimize(objective, begin, method="L-BFGS-B", jac=True, options={"maxiter": _ITERATIONS, "maxcor": 8})
     return Tilt(layout, found.x)
 
 

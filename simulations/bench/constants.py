@@ -9,6 +9,7 @@ of it that variant keeps here than the defaults do. Signal kept is (AUC - .5) / 
 
 import argparse
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ VARIED: Final[Mapping[str, tuple[float, ...]]] = {
     "cells": (50_000, 200_000),
     "pair_bins": (4, 8),
 }
-"""Values tried in place of each default, about half of it and twice as much."""
+"""Values tried in place of each default, below and above it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,10 @@ def main(arguments: Sequence[str]) -> int:
     words = [str(asked.folder), "--tables", *asked.tables, "--contestants", *variants(), "--seeds", str(asked.seeds)]
     words += ["--only", f"*/*/{asked.epsilon:g}", *(["--any-code"] if asked.any_code else [])]
     code = record.main(words)
-    grid = Grid.of(record.Record(asked.folder).outcomes(), asked.tables, asked.epsilon)
+    try:
+        grid = Grid.of(record.Record(asked.folder).outcomes(), asked.tables, asked.epsilon)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     print("\n".join(grid.as_markdown()))
     return code

@@ -109,6 +109,7 @@ def code_of(contestant: Contestant) -> str:
     else:
         for part in ("common",) if contestant.name == FRAME else ("client", "common", "server"):
             files += _text(importlib.resources.files(f"silosynth.{part}"), part)
+    files += [("cohort.py", (importlib.resources.files("silosynth.simulations") / "cohort.py").read_bytes())]
     return code_of_files.digest(files)
 
 
@@ -173,7 +174,8 @@ class _Made:
 def run(trial: Trial, code: str) -> Outcome | None:
     """The trial, from the table to its scores; None where the table is not there.
 
-    Where units have several rows, sites count all of them, a unit as one; scores are held against a row of each.
+    Where units have several rows, sites count all of them, a unit as one; scores are held against a row of each, and a
+    competitor learns from these.
     """
     given = case(trial.table, trial.seed)
     if given is None:

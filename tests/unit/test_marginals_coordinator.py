@@ -192,3 +192,14 @@ def test_sites_together_answer_as_one_pooled_site():
         pooled = total(of, site, task, shards(codes, 1))
         assert np.array_equal(pooled, total(of, site, task, shards(codes, 3)))
         state = half.absorb(state, task, pooled)
+
+
+@pytest.mark.parametrize("target", ["smoker", None])
+def test_a_study_of_very_few_cells_makes_a_generator_that_can_be_loaded(target):
+    of = marginals_study(3.0, target=target, cells=1)
+    half, state = run(of, rows(1000))
+    assert load(save(half.finish(state), of, {})).generator.sample(10, np.random.default_rng(0)).shape == (10, 4)
+
+
+def test_a_useless_usefulness_costs_no_budget():
+    assert affordable_bins(marginals_study(1.0, usefulness=1e-310), 1e4) == 24

@@ -5,7 +5,7 @@ import pytest
 
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
-from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, effective_share, fit, resample
+from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, effective_share, fit, resample, serving
 
 COARSENING = Coarsening((tuple(range(3)), tuple(range(4)), tuple(range(2))))
 LAYOUT = BinsAndPairs(COARSENING)
@@ -73,6 +73,15 @@ def test_wild_counts_are_told_by_the_effective_share():
     wild = np.random.default_rng(1).normal(0, 1, frequencies(network).size)
     scores = fit(network, LAYOUT, Measured(wild, np.full(wild.size, 1e-3)), 1.0).log_weights(network)
     assert effective_share(scores) < 0.5
+
+
+def test_weights_that_few_rows_carry_do_not_serve():
+    network, truth = worlds()
+    fresh, size = np.random.default_rng(4).permuted(network, axis=1), frequencies(network).size
+    wanted = Measured(frequencies(truth), np.full(size, 0.002))
+    assert serving(network, fresh, LAYOUT, wanted, 1e5) is not None
+    wild = Measured(np.random.default_rng(1).normal(0, 1, size), np.full(size, 1e-3))
+    assert serving(network, fresh, LAYOUT, wild, 1.0) is None
 
 
 def test_systematic_resampling_gives_every_row_its_worth_rounded_either_way():
