@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.accounts import Account, Answer, account, unlisted, unsent
+from lab.accounts import Account, Answer, account, torn, unlisted, unsent
 from lab.canaries import search
 from lab.hosts import INTERFACE, Host
 from lab.streams import Spoken, conversations, opened, requests, secrets_in
@@ -86,12 +86,18 @@ def accounted(site: str, said: Heard, outbox: Sequence[Answer], *, killed: bool 
         not extra and (killed or not missing) and answers > 0,
         f"{answers} answers, {found.payload_octets} bytes; not listed {len(extra)}; listed and not sent {len(missing)}",
     )
+    yield Check(
+        f"what left {site} in part is of what its outbox lists",
+        not torn(found, outbox) and (killed or not found.cut),
+        f"{len(found.cut)} frames cut by a blow, {found.cut_octets} bytes",
+    )
     whole = sum(map(len, said.streams))
     yield Check(
         f"every byte of {site} is accounted for",
         found.octets == whole,
         f"{whole} bytes under TLS = {found.payload_octets} answers + {found.frame_octets} their headers and receipts + "
-        f"{found.session_octets} sessions + {found.framing_octets} HTTP and Flower; {said.on_the_wire} on the wire",
+        f"{found.session_octets} sessions + {found.cut_octets} cut + {found.framing_octets} HTTP and Flower; "
+        f"{said.on_the_wire} on the wire",
     )
     longest = max(one.longest for one in found.framing.values())
     yield Check(f"no request of {site} has room to hide rows", longest <= LONGEST_FRAMING, f"at most {longest} bytes")

@@ -178,12 +178,13 @@ def _expanded(secret: bytes, label: bytes, size: int, kind: hashes.HashAlgorithm
 
 @dataclass(frozen=True)
 class Spoken:
-    """One HTTP request that left: its head (request line and headers) and its body, in bytes."""
+    """One HTTP request that left: its head (request line and headers), its body, and whether its end was cut off."""
 
     method: str
     path: str
     head: bytes
     body: bytes
+    cut: bool = False
 
 
 def requests(stream: bytes) -> Iterator[Spoken]:
@@ -198,6 +199,7 @@ def requests(stream: bytes) -> Iterator[Spoken]:
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)\r\n", head)
         if b"chunked" in head.lower():
             raise ValueError("a body in chunks is not read here")
-        body = stream[at + len(head) : at + len(head) + (int(length[1]) if length else 0)]
-        yield Spoken(line[0], line[1] if len(line) > 1 else "", head, body)
+        promised = int(length[1]) if length else 0
+        body = stream[at + len(head) : at + len(head) + promised]
+        yield Spoken(line[0], line[1] if len(line) > 1 else "", head, body, end < 0 or len(body) < promised)
         at += len(head) + len(body)

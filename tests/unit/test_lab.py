@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lab import evidence
-from lab.accounts import Answer, account, unlisted, unsent
+from lab.accounts import Answer, account, torn, unlisted, unsent
 from lab.canaries import search
+from lab.evidence import Heard
 from lab.packets import RST, SYN, TCP, Packet, Tape, played, reset_of
 from lab.streams import Spoken, conversations, requests
 from silosynth.common import wire
@@ -65,6 +66,8 @@ def test_requests_are_told_apart_by_their_lengths():
     two = b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
     found = list(requests(one + two + one[:-2]))
     assert [(spoken.path, spoken.body) for spoken in found] == [("/a", b"GET "), ("/b", b""), ("/a", b"GE")]
+    assert [spoken.cut for spoken in found] == [False, False, True]
+    assert [spoken.cut for spoken in requests(two + one[:20])] == [False, True]
     assert sum(len(spoken.head) + len(spoken.body) for spoken in found) == len(one + two + one[:-2])
     with pytest.raises(ValueError, match="not HTTP"):
         list(requests(b"\x16\x03\x01 something else\r\n\r\n"))
@@ -131,6 +134,44 @@ def test_a_frame_that_cannot_be_read_is_an_error_not_framing():
     request[6] = 1
     with pytest.raises(ValueError, match="no reply left"):
         account([Spoken("POST", "/push", b"", bytes(request))])
+
+
+def request(body):
+    return b"POST /push HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def resent(frame):
+    return frame[:47] + b"n" * 16 + frame[63:]  # a repetition repeats all but the nonce
+
+
+def test_a_frame_that_was_cut_is_accounted_for_wherever_it_was_cut():
+    outbox = [listed(1, b"header" + b"x" * 640)]
+    whole = masked(1, b"x" * 640)
+    session = wire.encode_session_reply(wire.SessionReply(STUDY, wire.Phase.OPEN, bytes(16), b"opening"))
+    for frame in (whole, session):
+        for length in range(4, len(frame)):
+            said = [Spoken("POST", "/push", b"head", b".." + frame[:length], cut=True)]
+            found = account(said)
+            assert found.cut == [frame[:length]]
+            assert found.octets == 4 + 2 + length
+            assert torn(found, outbox) == ()
+    assert account([Spoken("POST", "/push", b"", whole[:-1] + b"x", cut=True)]).cut == []  # whole, and nothing after it
+    for killed, holds in ((True, True), (False, False)):
+        heard = Heard((request(whole), request(resent(whole))[:-9]), 10_000)
+        checks = list(evidence.accounted("north", heard, outbox, killed=killed))
+        assert [check.holds for check in checks] == [True, holds, True, True]
+
+
+def test_what_is_cut_must_be_of_an_answer_that_left_or_is_listed():
+    whole = masked(1, b"x" * 640)
+    other = whole[:-40] + b"y" * 20
+    cut = [Spoken("POST", "/push", b"", whole), Spoken("POST", "/push", b"", resent(whole)[:-3], cut=True)]
+    assert torn(account(cut), []) == ()  # it is the beginning of what left whole
+    cut[1] = Spoken("POST", "/push", b"", other, cut=True)
+    assert torn(account(cut), []) == (other,)  # it is not: no more is known of it
+    assert torn(account(cut), [listed(1, b"x" * 640)]) == ()
+    assert torn(account(cut), [listed(1, b"x" * 64)]) == (other,)  # longer than what is listed
+    assert torn(account(cut), [listed(2, b"x" * 640)]) == (other,)
 
 
 def test_certificates_are_compared_without_what_is_a_run_s_own():
