@@ -3,8 +3,7 @@
 Nothing but histograms: the fine 1-ways; tables of all pairs of columns in a few coarse bins, and of the target with
 every two others, by which the coordinator chooses; then twice those tables that it has chosen, in nearly all bins. The
 choice is post-processing of noisy totals, hence free; how many tables are chosen changes their noise, never the price.
-The target with each other column is always among the first of them.
-Everything else is fixed before the start.
+The target with each other column is always among the first of them. Everything else is fixed before the start.
 """
 
 from dataclasses import dataclass

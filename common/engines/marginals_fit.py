@@ -20,7 +20,7 @@ _GROWTH: Final = 1.4
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTable:
     """Noisy frequencies of one table's cells and the deviation of their noise, both of shape (cells,).
 
     `merges` says for each column of the table where the model's bins go.
@@ -68,7 +68,7 @@ class Misfit:
     weights: Real = field(repr=False)
 
     @classmethod
-    def of(cls, tree: Tree, measured: Sequence[Measured]) -> "Misfit":
+    def of(cls, tree: Tree, measured: Sequence[MeasuredTable]) -> "Misfit":
         """Raises ValueError for a table that no clique of the tree holds."""
         rows, columns, begin = [], [], 0
         for one in measured:

@@ -13,7 +13,7 @@ import numpy as np
 from silosynth.common.arrays import Real
 from silosynth.common.engines import marginals as engine
 from silosynth.common.engines import marginals_products as products
-from silosynth.common.engines.marginals_fit import Fitted, Measured, Misfit, fitted, independent
+from silosynth.common.engines.marginals_fit import Fitted, MeasuredTable, Misfit, fitted, independent
 from silosynth.common.engines.marginals_generator import Model, TreeModel, most_cells
 from silosynth.common.engines.marginals_learning import Counted, one_way_measured
 from silosynth.common.engines.marginals_products import Products
@@ -116,7 +116,7 @@ def _tree(prepared: Preparation, chosen: Sequence[Table]) -> Tree:
     return Tree(sizes, maximal(len(sizes), chosen))
 
 
-def _held(tree: Tree, evidence: Evidence) -> Iterator[Measured]:
+def _held(tree: Tree, evidence: Evidence) -> Iterator[MeasuredTable]:
     """What was measured of the tables that some clique holds."""
     yield from one_way_measured(evidence.prepared)
     cliques = [set(clique) for clique in tree.cliques]

@@ -12,7 +12,7 @@ from silosynth.common.arrays import Real, Vector
 from silosynth.common.engines import marginals as engine
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays
-from silosynth.common.engines.marginals_fit import Measured
+from silosynth.common.engines.marginals_fit import MeasuredTable
 from silosynth.common.engines.marginals_tables import Screen, Table, Tables, screen, whole
 from silosynth.common.engines.preparation import Preparation, estimated_units, prepare
 from silosynth.common.study import Study
@@ -40,11 +40,11 @@ class Counted:
         merges = Coarsening(tuple(tuple(merge.tolist()) for merge in self.screen.merges))
         return Tables(merges, self.tables)
 
-    def measured(self, units: float) -> Iterator[Measured]:
+    def measured(self, units: float) -> Iterator[MeasuredTable]:
         """Table by table, as frequencies."""
         for table, counts in zip(self.tables, np.split(self.counts, self.layout.offsets[1:-1]), strict=True):
             merges = tuple(self.screen.merges[column] for column in table)
-            yield Measured(table, merges, counts / units, np.full(counts.size, self.deviation / units))
+            yield MeasuredTable(table, merges, counts / units, np.full(counts.size, self.deviation / units))
 
 
 def noise(study: Study, kind: str, tables: int) -> float:
@@ -84,12 +84,12 @@ def counted_from(study: Study, kind: str, merges: Screen, tables: tuple[Table, .
     return Counted(tables, merges, total / scale.HISTOGRAM_GRID, deviation)
 
 
-def one_way_measured(prepared: Preparation) -> Iterator[Measured]:
+def one_way_measured(prepared: Preparation) -> Iterator[MeasuredTable]:
     """The noisy 1-ways, in bins."""
     everything = whole(prepared)
     for column, (mass, deviations) in enumerate(zip(prepared.marginals, prepared.bin_deviations, strict=True)):
         least = np.maximum(deviations, LEAST_DEVIATION / prepared.units)
-        yield Measured((column,), (everything.merges[column],), mass, least)
+        yield MeasuredTable((column,), (everything.merges[column],), mass, least)
 
 
 def _capped(study: Study, prepared: Preparation, most: int) -> Preparation:

@@ -124,15 +124,15 @@ class Marginals:
 
     def finish(self, state: State) -> MarginalsGenerator:
         """See engine.CoordinatorHalf."""
-        prepared, model, counts = state.ready, self._model(state), [*self._counted(state)]
+        prepared, model, screened = state.ready, self._model(state), [*self._screened(state)]
+        counts = [*screened, *self._fine(state)]
         rows, rng = self._rows(state, counts), self._rng(LAST)
         looks = [Looked(one, counted(model, one.layout, rows, rng), rows) for one in counts]
         off = misfit([(look.counted, look.frequencies) for look in looks], prepared.units, rows)
         made = MarginalsGenerator(model, prepared.coarsening, prepared.within, off)
         if isinstance(model, Products) or not self._settings.tilt:
             return made
-        screened = looks[: len([*self._coarse(state)])]
-        return replace(made, tilt=tilt(model, prepared, screened, self._settings.tilt, self._rng(TILT)))
+        return replace(made, tilt=tilt(model, prepared, looks[: len(screened)], self._settings.tilt, self._rng(TILT)))
 
     def units(self, state: State) -> float:
         """See engine.CoordinatorHalf."""
@@ -171,16 +171,15 @@ class Marginals:
     def _model(self, state: State) -> Model:
         return self._head.model(state.parameters, state.ready, self._known(state))
 
-    def _coarse(self, state: State) -> Iterator[Counted]:
+    def _screened(self, state: State) -> Iterator[Counted]:
         """The tables of the screen that were counted so far."""
         merges = screens(self._study, state.ready)
         for kind, total in ((engine.PAIRS, state.pairs), (engine.TARGET, state.target)):
             if total.size:
                 yield counted_from(self._study, kind, merges[kind], engine.screened(self._study, kind), total)
 
-    def _counted(self, state: State) -> Iterator[Counted]:
-        """All tables that were counted so far."""
-        yield from self._coarse(state)
+    def _fine(self, state: State) -> Iterator[Counted]:
+        """The chosen tables, round by round, that were counted so far."""
         merges, begin = screens(self._study, state.ready)[engine.MARGINALS], 0
         for number in range(self._rounds(state)):
             task = engine.CountTables(engine.MARGINALS, merges.coarsening, state.tables(number))
@@ -190,7 +189,7 @@ class Marginals:
 
     def _fitted(self, state: State, before: Sequence[Table]) -> State:
         """With the model fitted to all counts, from the one that held the tables `before`."""
-        evidence = Evidence(state.ready, tuple(self._counted(state)), self._known(state))
+        evidence = Evidence(state.ready, (*self._screened(state), *self._fine(state)), self._known(state))
         last = state.released == self._study.releases
         iterations = self._settings.iterations * (1 + last)
         return replace(state, parameters=self._head.fitted(state.parameters, before, evidence, iterations))
@@ -198,7 +197,7 @@ class Marginals:
     def _chosen(self, state: State) -> State:
         """With the next round's tables."""
         prepared, number, known = state.ready, self._rounds(state), self._known(state)
-        model, screened, rng = self._model(state), [*self._coarse(state)], self._rng(LOOKS, number)
+        model, screened, rng = self._model(state), [*self._screened(state)], self._rng(LOOKS, number)
         rows = self._rows(state, screened)
         off: dict[Table, float] = {}
         for coarse in screened:

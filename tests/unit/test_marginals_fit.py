@@ -5,7 +5,7 @@ import pytest
 from marginals_made import SIZES, TABLES, brute, small_tree, summed
 from scipy.optimize import minimize
 
-from silosynth.common.engines.marginals_fit import Fitted, Measured, Misfit, fitted, independent
+from silosynth.common.engines.marginals_fit import Fitted, MeasuredTable, Misfit, fitted, independent
 from silosynth.common.engines.marginals_tree import Tree, maximal
 
 IDENTITY = [np.arange(size) for size in SIZES]
@@ -17,7 +17,7 @@ def measured(whole, tables, noise=0.0, seed=0):
         frequencies = summed(whole, table)
         deviations = np.full(frequencies.size, 0.01 * (1 + at % 3))
         noisy = frequencies + noise * deviations * rng.standard_normal(frequencies.size)
-        yield Measured(table, tuple(IDENTITY[column] for column in table), noisy, deviations)
+        yield MeasuredTable(table, tuple(IDENTITY[column] for column in table), noisy, deviations)
 
 
 def uniform(tree):
@@ -61,7 +61,9 @@ def test_of_all_distributions_that_fit_the_model_has_the_most_entropy():
     tree = Tree((2, 2, 2), maximal(3, ((0, 1), (1, 2))))
     rng = np.random.default_rng(0)
     whole = rng.dirichlet(np.ones(8)).reshape(2, 2, 2)
-    tables = [Measured(t, (np.arange(2), np.arange(2)), summed(whole, t), np.full(4, 0.01)) for t in ((0, 1), (1, 2))]
+    tables = [
+        MeasuredTable(t, (np.arange(2), np.arange(2)), summed(whole, t), np.full(4, 0.01)) for t in ((0, 1), (1, 2))
+    ]
     found = brute(tree, fitted(uniform(tree), Misfit.of(tree, tables), 1000).potentials)
     one, other = (summed(whole, table).reshape(2, 2) for table in ((0, 1), (1, 2)))
     chain = one[:, :, None] * other[None] / other.sum(1)[None, :, None]  # 0 and 2 independent given 1
@@ -84,14 +86,14 @@ def test_coarse_tables_are_sums_of_the_model_s_cells():
     _, _, whole = small_tree()
     tree = Tree(SIZES, maximal(len(SIZES), TABLES))
     merge = np.array([0, 0, 1, 1])
-    one = Measured((2, 4), (merge, IDENTITY[4]), np.zeros(6), np.ones(6))
+    one = MeasuredTable((2, 4), (merge, IDENTITY[4]), np.zeros(6), np.ones(6))
     expected = np.add.reduceat(summed(whole, (2, 4)).reshape(4, 3), [0, 2], axis=0).ravel()
     flat = np.concatenate([summed(whole, clique) for clique in tree.cliques])
     assert np.allclose(Misfit.of(tree, [one]).sums @ flat, expected)
 
 
 def test_exact_cells_of_a_larger_clique_in_any_place():
-    one = Measured((1, 3), (IDENTITY[1], IDENTITY[3]), np.zeros(4), np.ones(4))
+    one = MeasuredTable((1, 3), (IDENTITY[1], IDENTITY[3]), np.zeros(4), np.ones(4))
     cells = one.cells((0, 1, 3), SIZES).reshape(3, 2, 2)
     assert np.array_equal(cells, np.tile(np.arange(4).reshape(2, 2), (3, 1, 1)))
 

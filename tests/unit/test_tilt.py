@@ -5,7 +5,7 @@ import pytest
 
 from silosynth.common.engines.coarsening import Coarsening
 from silosynth.common.engines.layouts import OneWays, Pairs
-from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, effective_share, fit, resample, serving
+from silosynth.common.engines.tilt import BinsAndPairs, Measured, Tilt, effective_share, fit, misfit, resample, serving
 
 COARSENING = Coarsening((tuple(range(3)), tuple(range(4)), tuple(range(2))))
 LAYOUT = BinsAndPairs(COARSENING)
@@ -82,6 +82,17 @@ def test_weights_that_few_rows_carry_do_not_serve():
     assert serving(network, fresh, LAYOUT, wanted, 1e5) is not None
     wild = Measured(np.random.default_rng(1).normal(0, 1, size), np.full(size, 1e-3))
     assert serving(network, fresh, LAYOUT, wild, 1.0) is None
+
+
+def test_weights_that_only_fit_the_rows_they_were_learnt_from_do_not_serve():
+    coarsening = Coarsening((tuple(range(10)),) * 4)
+    layout, rng = BinsAndPairs(coarsening), np.random.default_rng(0)
+    few, fresh = rng.integers(0, 10, (4, 1_000)), rng.integers(0, 10, (4, 50_000))
+    exact = Measured(np.repeat([0.1, 0.01], [40, 600]), np.full(640, 1e-4))  # the truth: there is nothing to learn
+    weights = fit(few, layout, exact, 1_000.0).log_weights(fresh)
+    assert effective_share(weights) > 0.9  # so it is not for few rows that they do not serve
+    assert misfit(fresh, layout, exact, weights) > 10 * misfit(fresh, layout, exact, np.zeros(50_000))
+    assert serving(few, fresh, layout, exact, 1_000.0) is None
 
 
 def test_systematic_resampling_gives_every_row_its_worth_rounded_either_way():
