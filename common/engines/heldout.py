@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -306,13 +306,9 @@ def put_together(study: Study, parts: Parts) -> Task:
         if rest:
             raise MalformedFrame("the 1-ways take a coarsening and nothing else")
         return CountOneWays(coarsening)
-    if len(rest) != 1 or len(rest[0]) % 2:
-        raise MalformedFrame("the 2-ways take one list of pairs")
-    pairs = tuple(zip(rest[0][::2], rest[0][1::2], strict=True))
-    if not 0 < len(pairs) <= MOST_PAIRS or not all(0 <= one < other < columns for one, other in pairs):
-        raise MalformedFrame("pairs must be of two columns, in their order, and not too many")
-    if any(one >= other for one, other in pairwise(pairs)):
-        raise MalformedFrame("pairs must rise, so that none is counted twice")
+    pairs = pairs_of(study)
+    if rest != (tuple(column for pair in pairs for column in pair),):
+        raise MalformedFrame("the 2-ways take one list: the pairs that follow from the study")
     return CountPairs(coarsening, pairs)
 
 

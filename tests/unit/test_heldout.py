@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -259,16 +260,32 @@ def test_who_may_answer_what(step, sound):
     assert heldout.is_sound(step) == sound
 
 
+def wide_study():
+    """With more pairs of columns than are asked for."""
+    columns = tuple(replace(STUDY.schema.columns[1], name=f"c{at}") for at in range(12))
+    return replace(STUDY, schema=replace(STUDY.schema, columns=columns), target="c3")
+
+
 def test_pairs_are_few_and_those_with_the_target_come_first():
-    wide = replace(STUDY, schema=replace(STUDY.schema, columns=tuple(
-        replace(STUDY.schema.columns[1], name=f"c{at}") for at in range(12)
-    )), target="c3")  # fmt: skip
+    wide = wide_study()
     pairs = heldout.pairs_of(wide)
     assert len(pairs) == heldout.MOST_PAIRS
     assert sum(3 in pair for pair in pairs) == 11
     assert list(pairs) == sorted(set(pairs))
     assert heldout.pairs_of(replace(wide, name="another")) != pairs
     assert heldout.pairs_of(STUDY) == ((0, 1),)
+
+
+def test_a_coordinator_does_not_choose_the_pairs():
+    wide = wide_study()
+    drawn = heldout.pairs_of(wide)
+    coarse = Coarsening((tuple(range(5)),) * 12)
+    asked = heldout.CountPairs(coarse, drawn)
+    assert heldout.put_together(wide, heldout.take_apart(asked)) == asked
+    left_out = next(pair for pair in combinations(range(12), 2) if pair not in drawn)
+    for others in (drawn[:1], drawn[1:], tuple(sorted([*drawn[1:], left_out])), drawn[::-1]):
+        with pytest.raises(MalformedFrame):
+            heldout.put_together(wide, heldout.take_apart(replace(asked, pairs=others)))
 
 
 def test_a_study_with_questions_is_written_and_read():
