@@ -8,7 +8,6 @@ import typer
 
 app = typer.Typer(help="Write, check and read study files.", no_args_is_help=True)
 
-
 File = Annotated[Path, typer.Argument(help="The study file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
