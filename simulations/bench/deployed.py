@@ -169,7 +169,9 @@ def _approve(home: SiteHome, study: Study) -> None:
 
 
 def _study(rounds: int) -> Study:
-    return Study(_NAME, Schema(tuple(_columns())), Budget(8.0, 1e-5, 1), settings=(("steps", float(rounds)),))
+    return Study(
+        _NAME, Schema(tuple(_columns())), Budget(8.0, 1e-5, 1), settings=(("steps", float(rounds)),), evaluate=False
+    )
 
 
 def _columns() -> Iterator[Column]:

@@ -117,7 +117,7 @@ def _averaged(
 
 def _learnt(study: Study, cohort: Cohort, seed: int, progress: Progress) -> Learnt:
     """The coordinator's loop, without a journal."""
-    half = Averaged(study, seed)
+    half = Averaged(study.training, seed)
     state = half.start()
     with TemporaryDirectory() as folder:
         homes = Homes(Path(folder), study, Noise.SYSTEM, seed)
