@@ -19,7 +19,7 @@ def ordered_columns(draw):
         low, middle, high = (round(value, decimals) for value in (low, middle, high))
     scale = "auto" if kind is Kind.DATE else draw(st.sampled_from(["auto", "linear", "asinh"]))
     if not low < high:
-        high = low + 1
+        high = low + 1 if decimals is None else round(low + 1, decimals)
     special = (middle,) if low <= middle <= high else ()
     return Column("x", kind, low=low, high=high, decimals=decimals, special=special, scale=scale)
 
