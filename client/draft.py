@@ -84,13 +84,15 @@ def _headline(path: Path, guesses: list[Guess], *, from_rows: bool) -> str:
     if from_rows:
         lines.append(
             comment(
-                f"{marked} columns have bounds or codes taken from these data, marked `unreviewed`. Replace them by "
-                "what is known without the data (a code book, physiology, law), then delete the mark: a real launch "
+                f"Bounds or codes of {marked} of {len(guesses)} columns are taken from these data, marked `unreviewed`. "
+                "Replace them by what is known without the data (a code book, physiology, law), then delete the mark: a real launch "
                 "refuses marked columns, a simulation warns."
             )
         )
     if left_out:
-        lines.append(comment(f"{left_out} columns are left out or incomplete, each with its reason below."))
+        lines.append(
+            comment(f"Left out or incomplete, each with its reason below: {left_out} of {len(guesses)} columns.")
+        )
     return "\n".join(lines)
 
 

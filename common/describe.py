@@ -70,7 +70,7 @@ _RETRIES = (
     "- This price if sites drop out or are restarted: a sum that a site did not answer is asked again, at most "
     "{attempts} times in all, of at least {threshold} sites, and each time it costs its price again. A site that is "
     "stopped in order pays nothing for it; one that was killed pays for all that is left of the study once more, and "
-    "for {retries} sums asked again, because it cannot prove to itself what it answered."
+    "for sums asked again ({retries}), because it cannot prove to itself what it answered."
 )
 _MASKED = (
     "Each site adds masks to its answer before it leaves, which cancel in the sum over all sites that were asked, and "
@@ -219,8 +219,8 @@ def _columns(study: Study) -> Iterator[str]:
         yield f"  {column.name}: {column.kind.value}, {_values(column)}{mark}"
     if study.schema.unreviewed:
         yield (
-            f"{len(study.schema.unreviewed)} columns have bounds or codes taken from data which no person has "
-            "confirmed. They can reveal a single person: a real launch is refused until they are replaced and the mark "
+            f"Bounds or codes of {len(study.schema.unreviewed)} of {len(study.schema.columns)} columns are taken from "
+            "data, and no person has confirmed them. They can reveal a single person: a real launch is refused until they are replaced and the mark "
             "is deleted."
         )
 

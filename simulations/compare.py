@@ -2,7 +2,7 @@
 
 Everything is in one folder: runs/ENGINE-TRUST-epsE-seedK, a study each; compare.csv, compare.md, compare.svg and
 compare.html over those that are finished, written anew after each. The same command goes on where it was stopped:
-finished studies are recognised by their digest and not run again, an interrupted one goes on at no second charge.
+finished studies are recognised by their digest and not run again, an interrupted one goes on where it was.
 """
 
 import hashlib

@@ -291,7 +291,7 @@ def test_proxies_let_two_paths_through():
     ]
     caddy = (DEPLOY / "proxy" / "Caddyfile").read_text(encoding="utf-8")
     assert re.findall(r"@sites path (.*)", caddy) == ["/health /v1/fleet/*"]
-    assert caddy.index("handle @sites") < caddy.index("respond 403")
+    assert caddy.index("handle @sites") < caddy.index("respond 404")
 
 
 TEXTS = [

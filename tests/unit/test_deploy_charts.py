@@ -35,11 +35,12 @@ def rendered(chart, values):
 
 
 CHARTS = {
-    "site": ("site", {"coordinator": {"cidr": CIDR}}),
+    "site": ("site", {"coordinator": {"cidr": CIDR}, "running": True}),
     "site with all": (
         "site",
         {
             "coordinator": {"cidr": CIDR, "dns": True, "hostAlias": "coordinator.example.org"},
+            "running": True,
             "home": {"existingClaim": "home"},
             "rows": {"existingClaim": "rows"},
             "console": True,
@@ -106,6 +107,14 @@ def test_pods_of_the_charts_are_restricted_and_each_has_its_network_policy(name)
 def test_what_must_be_given_is_asked_for(chart, missing):
     with pytest.raises(AssertionError, match=missing):
         rendered(chart, {})
+
+
+def test_a_site_starts_nothing_before_it_has_a_home():
+    objects = rendered("site", {"coordinator": {"cidr": CIDR}})
+    assert {one["kind"]: one["spec"]["replicas"] for one in objects if "replicas" in one.get("spec", {})} == {
+        "StatefulSet": 0,
+        "Deployment": 0,
+    }
 
 
 def test_a_misspelt_value_is_no_release():

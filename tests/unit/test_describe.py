@@ -47,7 +47,7 @@ def test_everything_a_data_protection_officer_asks_is_there():
         "1 sum (one-ways, noise multiplier 10)", "50 sums (gradient, noise multiplier 40)", "epsilon 1 at delta 1e-05",
         "north: answers with at most 1,000 rows", "centre: answers",
         "5 sites, even together with 1", "AGE: integer, 16 to 100; missing: 999",
-        "UNREVIEWED: min, max", "1 columns have bounds or codes taken from data",
+        "UNREVIEWED: min, max", f"Bounds or codes of 1 of {len(STUDY.schema.columns)} columns are taken from data",
         "BORN: date, 1970-01-01 to 1971-01-01",
         "1970-01-01 01:01:01", "and 8 more codes", "without masking", "not promised", STUDY.digest,
     ):  # fmt: skip

@@ -1,8 +1,10 @@
 """Study files: what is read, and for each thing that is wrong, file, table, key and cure."""
 
 import math
+import re
 import tomllib
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -356,3 +358,10 @@ def test_entries_and_comments_are_toml():
     )
     assert tomllib.loads(text) == {"a key": long, "short": [1, 2.5]}
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_study_file_of_the_readme_is_read():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    study = read_study(sample, source="README.md")
+    assert (study.target, study.engine, len(study.schema.columns)) == ("DIED", "marginals", 3)
