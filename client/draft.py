@@ -84,9 +84,9 @@ def _headline(path: Path, guesses: list[Guess], *, from_rows: bool) -> str:
     if from_rows:
         lines.append(
             comment(
-                f"Bounds or codes of {marked} of {len(guesses)} columns are taken from these data, marked `unreviewed`. "
-                "Replace them by what is known without the data (a code book, physiology, law), then delete the mark: a real launch "
-                "refuses marked columns, a simulation warns."
+                f"Bounds or codes of {marked} of {len(guesses)} columns are taken from these data, marked "
+                "`unreviewed`. Replace them by what is known without the data (a code book, physiology, law), then "
+                "delete the mark: a real launch refuses marked columns, a simulation warns."
             )
         )
     if left_out:

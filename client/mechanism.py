@@ -196,7 +196,8 @@ class Metered:
         shared = self._shared(units)
         weights = scale.HISTOGRAM_GRID // shared.among
         counts = np.zeros(offsets[-1], dtype=np.int64)
-        for at in _pieces(shared.rows.size, max(1, _CELLS_AT_A_TIME // (offsets.size - 1))):
+        widest = max(offsets.size - 1, units.codes.shape[1])
+        for at in _pieces(shared.rows.size, max(1, _CELLS_AT_A_TIME // widest)):
             counts += _count(layout.cells(units.codes[shared.rows[at]]), weights[at], offsets)
         sensitivity = scale.histogram_sensitivity(offsets.size - 1)
         return self._release(counts, sensitivity, multiplier, context, event)

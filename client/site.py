@@ -141,11 +141,12 @@ class Site:
             reason = Reason.RECORD_BROKEN
         except Exception:
             log.exception("a session failed")  # stays here
-        if said is None:
-            log.warning("refused a session: %s", reason)
-            self._gate.refuse(request.study, reason)
         about = (request.study, request.phase, request.nonce)
-        return encode_session_reply(SessionReply(*about, said, None if said is not None else str(reason)))
+        if said is not None:
+            return encode_session_reply(SessionReply(*about, said, None))
+        log.warning("refused a session: %s", reason)
+        sealed = self._gate.refuse(request.study, reason)  # which has the last word (G7)
+        return encode_session_reply(SessionReply(*about, None, str(sealed.refusal)))
 
     def _turn(self, digest: str) -> AbstractContextManager[object]:
         return self._turns.get(digest, nullcontext())

@@ -2,10 +2,18 @@
 
 Values outside the bounds are clipped and unknown codes become OTHER; both are counted for the check that stays at the
 site. Only what has no meaning at all under the schema is an error, and its text names the row, never the value.
+
+Formal guarantee: what a cell reads as is a function of its own text and of the column alone. Privacy rests on it: noise
+covers what one person's rows change, not what they make of others'. So no text is read in company: each distinct one is
+read once, by itself, and found again by Python's own equality of texts. pandas cannot do that for a whole column: its
+tables of texts compare them up to a NUL, and its parser of times gives a text without an offset that of a text before.
 """
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +29,11 @@ SYNONYMS = {
 }
 """What a boolean column reads as false and true, in lower case, unless it declares codes of its own."""
 
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
+_FARTHEST_S = 9223372036  # from 1970, either way: what 64-bit nanoseconds can tell
+_UNREADABLE = math.inf
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _EXPECTED = {
     Kind.INTEGER: "a whole number",
@@ -68,10 +81,29 @@ def conform_column(column: Column, text: Values, place: Place) -> tuple[Values, 
     return _ordered(column, text, place)
 
 
+class _Readings(dict[str, float]):
+    """What each text reads as, by itself; each is read when it is first asked for."""
+
+    def __init__(self, read: Callable[[str], float]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, word: str) -> float:
+        self[word] = self._read(word)
+        return self[word]
+
+
+def _each(text: Values, read: Callable[[str], float], absent: float) -> Real:
+    """What every cell reads as, shape (rows,); `absent` where there is none."""
+    readings, missing = _Readings(read), text.isna().to_numpy(np.bool_)
+    words = ["" if gone else str(cell) for cell, gone in zip(text.tolist(), missing.tolist(), strict=True)]
+    values = np.fromiter(map(readings.__getitem__, words), dtype=np.float64, count=len(words))
+    values[missing] = absent
+    return values
+
+
 def _coded(column: Column, text: Values) -> tuple[Values, ColumnCounts]:
-    number, words = pd.factorize(text)  # each distinct text is looked at once
-    meaning = np.array([_cell(column, str(word)) for word in words] + [-1], dtype=np.int64)
-    cells = meaning[number]  # factorize says -1 for an absent value, which is the last meaning
+    cells = _each(text, lambda word: _cell(column, word), -1).astype(np.int64)
     typed = pd.Series(pd.Categorical.from_codes(cells, categories=pd.Index(column.labels)), index=text.index)
     return typed, ColumnCounts(unknown=int((cells == column.other_cell).sum()), missing=int((cells < 0).sum()))
 
@@ -104,34 +136,70 @@ def _dictionary(column: Column) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _ordered(column: Column, text: Values, place: Place) -> tuple[Values, ColumnCounts]:
-    values = _parse(column, text)
-    absent = np.isin(values, column.missing_numbers)
-    unread = np.flatnonzero(np.isnan(values))
-    words = text.iloc[unread]
-    declared = words.isna() | words.astype(str).str.strip().isin({"", *(code.strip() for code in column.missing)})
-    absent[unread] = declared
-    readable = np.isfinite(values) if column.kind is not Kind.INTEGER else values == np.rint(values)
-    readable &= np.isfinite(values)
-    if (wrong := ~absent & ~readable).any():
+    missing = _Missing(frozenset({"", *(code.strip() for code in column.missing)}), column.missing_numbers)
+    values = _each(text, lambda word: _value(column, missing, word), math.nan)
+    if (wrong := np.isinf(values)).any():
         expected = _EXPECTED[column.kind].format(unit=column.unit)
         cure = "correct the cell, or declare its text under this column's `missing` in the study"
         raise place.wrong(column.name, int(wrong.argmax()), f"expected {expected}; {cure}")
-    values[absent] = np.nan
     low, high = column.bounds
     outside = int(((values < low) | (values > high)).sum())
     typed = pd.Series(np.clip(values, low, high), index=text.index)
-    return typed, ColumnCounts(out_of_bounds=outside, missing=int(absent.sum()))
+    return typed, ColumnCounts(out_of_bounds=outside, missing=int(np.isnan(values).sum()))
 
 
-def _parse(column: Column, text: Values) -> Real:
-    """Numbers in the column's own units; NaN where the text is none."""
+@dataclass(frozen=True)
+class _Missing:
+    """What stands for no value in an ordered column."""
+
+    words: frozenset[str]
+    numbers: tuple[float, ...]
+
+
+def _value(column: Column, missing: _Missing, word: str) -> float:
+    """The value that a text stands for, in the column's own units; NaN for missing, _UNREADABLE for none of these."""
+    word = word.strip()
+    value = _parse(column, word)
+    if value in missing.numbers or (math.isnan(value) and word in missing.words):
+        return math.nan
+    readable = math.isfinite(value) and (column.kind is not Kind.INTEGER or value.is_integer())
+    return value if readable else _UNREADABLE
+
+
+def _parse(column: Column, word: str) -> float:
+    """A number in the column's own units; NaN where the text is none."""
     if column.kind in {Kind.DATE, Kind.DATETIME}:
-        moments = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).to_numpy("datetime64[s]")
-        seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
-        return np.floor(seconds / TIME_UNITS["days"]) if column.kind is Kind.DATE else seconds
-    values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan, copy=True)
-    if column.kind is Kind.DURATION and (unread := np.flatnonzero(np.isnan(values))).size:
-        spans = pd.to_timedelta(text.iloc[unread], errors="coerce").to_numpy("timedelta64[ns]")
-        seconds = np.where(np.isnat(spans), np.nan, spans.astype(np.int64) / 1e9)
-        values[unread] = seconds / TIME_UNITS[column.unit]
-    return values
+        seconds = _moment(word)
+        return float(seconds // TIME_UNITS["days"]) if column.kind is Kind.DATE else seconds
+    if _NUMBER.fullmatch(word):
+        return float(word)
+    return _span(word) / TIME_UNITS[column.unit] if column.kind is Kind.DURATION else math.nan
+
+
+def _moment(word: str) -> float:
+    """Whole seconds since 1970, by the word's own offset or UTC; NaN where it is no time in the form of ISO 8601."""
+    if _MOMENT.fullmatch(word):
+        try:
+            moment = datetime.fromisoformat(word)
+        except ValueError:  # such as 24:00, which is pandas' to say
+            return _moment_of_pandas(word)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (aware - _EPOCH) // _SECOND
+        return float(seconds) if abs(seconds) <= _FARTHEST_S else math.nan
+    return _moment_of_pandas(word) if word[:1].isdigit() else math.nan  # not "now": its meaning changes
+
+
+def _moment_of_pandas(word: str) -> float:
+    """The rarer forms, by a parser that knows more of them. Alone: see above."""
+    alone = pd.Series([word], dtype=object)
+    moment = pd.to_datetime(alone, format="ISO8601", errors="coerce", utc=True, cache=False)
+    return math.nan if moment.isna().all() else float(moment.iloc[0].value // 10**9)
+
+
+def _span(word: str) -> float:
+    """Seconds; NaN where it is no time span."""
+    try:
+        nanoseconds = pd.Timedelta(word).as_unit("ns").value
+    except (ValueError, OverflowError):
+        return math.nan
+    return math.nan if nanoseconds == pd.NaT.value else nanoseconds / 1e9

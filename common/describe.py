@@ -220,8 +220,8 @@ def _columns(study: Study) -> Iterator[str]:
     if study.schema.unreviewed:
         yield (
             f"Bounds or codes of {len(study.schema.unreviewed)} of {len(study.schema.columns)} columns are taken from "
-            "data, and no person has confirmed them. They can reveal a single person: a real launch is refused until they are replaced and the mark "
-            "is deleted."
+            "data, and no person has confirmed them. They can reveal a single person: a real launch is refused until "
+            "they are replaced and the mark is deleted."
         )
 
 

@@ -204,8 +204,8 @@ def _run(arguments: list[str]) -> int:
         outcome = _INTERRUPTED
     if outcome == _INTERRUPTED:
         print(
-            "\nstopped. What sites have answered is kept and not paid for again: the same command (demo, simulate: with "
-            "--resume) goes on; at most the sum that was being asked is charged once more",
+            "\nstopped. What sites have answered is kept and not paid for again: the same command (demo, simulate: "
+            "with --resume) goes on; at most the sum that was being asked is charged once more",
             file=sys.stderr,
         )
         return ANYTHING_ELSE

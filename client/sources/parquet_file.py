@@ -49,8 +49,8 @@ def _text(source: str, column: str, values: Any) -> "pd.Series[str]":
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_duration(values.type):
-        spans: pd.Series[str] = values.to_pandas().astype(str)
-        return spans.where(values.is_valid().to_pandas(), None).astype(object)
+        spans = [None if span is pd.NaT else str(span) for span in values.to_pandas()]  # each by itself
+        return pd.Series(spans, dtype=object)
     if pa.types.is_nested(values.type) or pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         raise InvalidData(f"{source}: column {column!r} holds lists or bytes; leave it out, or store one value a cell")
     words: pd.Series[str] = values.cast(pa.string()).to_pandas().astype(object)

@@ -16,10 +16,10 @@ post-processing for the other (privacy.Parallel). The argument:
 3. *The key* is of this site and this study, from the agent's key; it does not depend on rows. The claim holds for every
    key, hence whatever is known of it. That nobody else has it keeps others from choosing who is held out.
 
-4. *One table.* A site whose process starts anew reads its rows again (source.py). A person key stays a person's. A row
-   without one that holds something else by then is another unit: what it was may have been learnt from, what it is may
-   be held out, and that person would pay for both parts. So rows that change need a person key; without one the agent
-   answers a study with the same rows or not at all (same_rows.py).
+4. *One table.* A site whose process starts anew reads its rows again (source.py). A person key stays a person's, as
+   long as it is spelled alike, which is assumed. A row without one that holds something else by then is another unit:
+   what it was may have been learnt from, what it is may be held out, and that person would pay for both parts. So rows
+   that change need a person key; without one the agent answers a study with the same rows or not at all (same_rows.py).
 
 How large the parts are depends on rows and is told to nobody: an empty one answers with noise alone.
 """

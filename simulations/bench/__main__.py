@@ -8,9 +8,9 @@ study (end to end). Quality, where the tables are: adult, pooled
 randhie, ist. Without names, everything, one after the other: about two hours.
 
 `quality FOLDER` is the benchmark of record, with options of its own: every table, engine but the GAN, epsilon and seed,
-and central competitors; hours, in as many processes as asked for (`quality --help`). `sources` says where an engine's error comes
-from: the noise of one kind of sum left out at a time. `constants FOLDER` chooses an engine's constants by all tables
-but one, for each of them.
+and central competitors; hours, in as many processes as asked for (`quality --help`). `sources` says where an engine's
+error comes from: the noise of one kind of sum left out at a time. `constants FOLDER` chooses an engine's constants by
+all tables but one, for each of them.
 """
 
 import argparse

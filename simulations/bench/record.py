@@ -1,4 +1,4 @@
-"""The benchmark of record: every table x engine (not the GAN) x epsilon x seed, one file an outcome, and what they say together.
+"""The benchmark of record: every table x engine but the GAN x epsilon x seed, one file each, and their sum.
 
     python -m silosynth.simulations.bench quality FOLDER [--only TABLE/ENGINE/EPSILON ...] [--workers N]
 

@@ -37,11 +37,28 @@ def cells(tmp_path):
     return read
 
 
+SEEN = Schema(
+    (
+        Column("seen", Kind.DATETIME, low=0, high=2e9),
+        Column("day", Kind.DATE, low=0, high=20000),
+        Column("stay", Kind.DURATION, low=0, high=99),
+    )
+)
+
+
+def codes_of(tmp_path, schema, lines, chunk_rows=400):
+    path = tmp_path / "ward.csv"
+    path.write_text("\n".join([",".join(schema.names), *lines, ""]), encoding="utf-8")
+    return schema.encode(read_table(path, schema, None, chunk_rows=chunk_rows).frame)
+
+
 def difference(before, after):
     return sum(((before - after) + (after - before)).values())
 
 
-@pytest.mark.parametrize("extra", [b"Bonn,7", b"Bonn,50", b"nowhere,99", b",", b"K\xf6ln,4", b"\xff\xfe,4", b"\xc3,4"])
+@pytest.mark.parametrize(
+    "extra", [b"Bonn,7", b"Bonn,50", b"nowhere,99", b",", b"K\xf6ln,4", b"\xff\xfe,4", b"\xc3,4", b"Bonn\x00,7"]
+)
 @pytest.mark.parametrize("at", [0, 1, 700, 1500])
 def test_a_row_more_moves_at_most_itself(cells, extra, at):
     rng = np.random.default_rng(3)
@@ -50,6 +67,17 @@ def test_a_row_more_moves_at_most_itself(cells, extra, at):
     before = cells(rows, holdout=0.3, chunk_rows=400)
     after = cells([*rows[:at], extra, *rows[at:]], holdout=0.3, chunk_rows=400)
     assert difference(before, after) <= 1
+
+
+@pytest.mark.parametrize("time", ["2001-01-05 10:00:00+12:00", "2001-01-05T10:00:00-03:30", "2001-01-05T10:00:00Z", ""])
+@pytest.mark.parametrize("at", [0, 1, 700])
+def test_an_offset_of_time_is_one_row_s_own(tmp_path, time, at):
+    rng = np.random.default_rng(5)
+    moments = np.datetime64("2000-01-01T00:00:00") + rng.integers(0, 10**8, 1500)
+    rows = [f"{moment},{moment},{stay} days" for moment, stay in zip(moments, rng.integers(0, 50, 1500), strict=True)]
+    before = codes_of(tmp_path, SEEN, rows)
+    after = codes_of(tmp_path, SEEN, [*rows[:at], f"{time},{time},P1DT1H", *rows[at:]])
+    assert np.array_equal(np.delete(after, at, axis=0), before)
 
 
 def test_a_share_of_equal_rows_is_held_out_too(cells):

@@ -446,3 +446,24 @@ class TestSystemNoise:
                 copied(SystemNoise())
         with pytest.raises(AttributeError):
             SystemNoise().key = bytes(32)
+
+
+@dataclass
+class OneOfMany:
+    """One table over the first column, whatever number of columns the rows have; `most`: cells that it was handed."""
+
+    most: int = 0
+    offsets: tuple[int, ...] = (0, 2)
+
+    def cells(self, codes):
+        self.most = max(self.most, codes.size)
+        return codes[:, :1].astype(np.int64)
+
+
+def test_memory_of_a_count_follows_from_the_columns_even_for_one_table():
+    asked = OneOfMany()
+    units = Units(np.zeros((60_000, 100), dtype=np.int32), np.arange(60_000))
+    mechanism = Metered(Silent(), b"", shares=1, capacity=60_000, max_rows_per_unit=1)
+    made = open_noised(mechanism.histogram(units, asked, multiplier=None), mechanism, 2)
+    assert made.tolist() == [60_000 * GRID, 0]
+    assert asked.most <= 1 << 21

@@ -23,7 +23,15 @@ from silosynth.common.errors import MalformedFrame
 from silosynth.common.privacy import Gaussian
 from silosynth.common.schema import Column, Kind, Schema
 from silosynth.common.study import Budget, Member, Step, Study
-from silosynth.common.wire import Request, decode_reply, encode_request
+from silosynth.common.wire import (
+    Phase,
+    Request,
+    SessionRequest,
+    decode_reply,
+    decode_session_reply,
+    encode_request,
+    encode_session_request,
+)
 
 STUDY = Study(
     name="t",
@@ -254,6 +262,20 @@ def test_a_study_for_the_software_that_is_here(ledger):
     site = Site("a", Gate(just_this(pinned), ledger, SystemNoise()), lambda _: Parted.none_held_out(rows([0])))
     site.approve(pinned)
     assert site.answer(request(study=pinned)).refusal is None
+
+
+def test_that_rows_outgrew_the_capacity_leaves_in_no_way(ledger):
+    """It tells how many there are. The agent takes a study up before it answers or opens a session of it."""
+
+    def outgrown(_study):
+        raise Refused(Reason.CAPACITY)
+
+    site = Site("a", Gate(Policy(), ledger, SystemNoise()), lambda _: Parted.none_held_out(rows([0])), outgrown)
+    said = [decode_reply(site.answer_frame(encode_request(request()))).refusal]
+    for phase in Phase:
+        frame = encode_session_request(SessionRequest(STUDY.digest, phase, bytes(16)))
+        said.append(decode_session_reply(site.session_frame(frame)).refusal)
+    assert set(said) == {Reason.INTERNAL}
 
 
 def test_an_empty_policy_takes_part_in_nothing(site_with):
