@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +30,8 @@ SYNONYMS = {
 }
 """What a boolean column reads as false and true, in lower case, unless it declares codes of its own."""
 
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?((\d++(\.\d*+)?|\.\d++)(e[+-]?\d++)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_SHORT = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?(e[+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 _FARTHEST_S = 9223372036  # from 1970, either way: what 64-bit nanoseconds can tell
@@ -110,7 +112,7 @@ def _coded(column: Column, text: Values) -> tuple[Values, ColumnCounts]:
 
 def _cell(column: Column, word: str) -> int:
     """The label that a text stands for, as its position; -1 for missing."""
-    exact, stripped = _dictionary(column)
+    exact, stripped, numbers = _dictionary(column)
     if word in exact:
         return exact[word]
     word = word.strip()
@@ -122,17 +124,25 @@ def _cell(column: Column, word: str) -> int:
             return stripped[spelling]
     if whole and column.kind is Kind.BOOLEAN and column.codes == TRUTH:
         return _cell(column, whole[1])
-    return len(column.codes)
+    # 10000000001 is 1.0000000001e+10 where one empty cell made numbers with a point of a whole file's codes
+    return numbers.get(Decimal(word), len(column.codes)) if _SHORT.fullmatch(word) else len(column.codes)
 
 
 @lru_cache(maxsize=4096)
-def _dictionary(column: Column) -> tuple[dict[str, int], dict[str, int]]:
-    """Positions of codes, -1 for missing: as they are written, and without the space around them."""
+def _dictionary(column: Column) -> tuple[dict[str, int], dict[str, int], dict[Decimal, int]]:
+    """Positions of codes, -1 for missing: as they are written, without the space around them, and as numbers.
+
+    A code with zeros before it is no number: 01 is not 1.
+    """
     exact = {"": -1, **dict.fromkeys(column.missing, -1), **{code: at for at, code in enumerate(column.codes)}}
     stripped: dict[str, int] = {}
     for word, at in exact.items():
         stripped.setdefault(word.strip(), at)
-    return exact, stripped
+    numbers: dict[Decimal, int] = {}
+    for word, at in stripped.items():
+        if _SHORT.fullmatch(word):
+            numbers.setdefault(Decimal(word), at)
+    return exact, stripped, numbers
 
 
 def _ordered(column: Column, text: Values, place: Place) -> tuple[Values, ColumnCounts]:

@@ -26,6 +26,7 @@ _BLOCK = 1 << 20
 _SEPARATORS = ",;\t|"
 _LATIN_1 = "silosynth-latin-1"  # the name under which codecs knows `_as_latin_1`
 _UTF8 = codecs.getincrementaldecoder("utf-8-sig")
+_UTF16_DECODER = codecs.getincrementaldecoder("utf-16")
 
 
 def open_csv(path: Path) -> TextTable:
@@ -69,19 +70,24 @@ codecs.register_error(_LATIN_1, _as_latin_1)
 
 
 def _encoding(path: Path) -> tuple[str, bool]:
-    """The encoding of a file, and whether some bytes are not in it. Raises InvalidData for a gzip file cut short."""
+    """The encoding of a file, and whether some bytes are not in it.
+
+    Raises InvalidData for a gzip file cut short, and for UTF-16 that is broken: a byte too few or too many there
+    changes what every later byte belongs to, newlines too.
+    """
     try:
         with _binary(path) as file:
-            begin = file.read(len(_UTF16[0]))
-        if begin in _UTF16:
-            return "utf-16", False
-        decoder, valid = _UTF8(), True
+            wide = file.read(len(_UTF16[0])) in _UTF16
+        decoder, valid = (_UTF16_DECODER if wide else _UTF8)(), True
         with _binary(path) as file:
             while block := file.read(_BLOCK):
                 valid = valid and _decodes(decoder, block)
-        return "utf-8-sig", not (valid and _decodes(decoder, b"", final=True))
+        valid = valid and _decodes(decoder, b"", final=True)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise InvalidData(f"{path.name}: the gzip file is truncated or damaged; copy or download it again") from None
+    if wide and not valid:
+        raise InvalidData(f"{path.name}: begins as UTF-16 and is not UTF-16 throughout; save it as CSV (UTF-8)")
+    return ("utf-16", False) if wide else ("utf-8-sig", not valid)
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:

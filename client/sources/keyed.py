@@ -1,7 +1,8 @@
 """Choices among units that nobody without the site's key can predict, and that do not depend on other units.
 
-Formal guarantee: each choice is a function of the key and of one unit alone (its identifier, the order of its own
-rows), so adding or removing another unit changes none of them.
+Formal guarantee: each choice is a function of the key and of one unit alone: its identifier, and what its rows hold. It
+is none of the order in which they come, which a database, or whatever wrote a file, makes from all rows together. So
+adding or removing another unit changes no choice.
 """
 
 import hashlib
@@ -27,8 +28,13 @@ def names_of_rows(codes: Codes) -> "pd.Series[str]":
 
     Not their numbers: one row more would rename every row below it, and with the names all choices would change.
     """
-    held = pd.Series([hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(codes)])
+    held = _digests(codes)
     return held + "-" + held.groupby(held).cumcount().astype(str)
+
+
+def _digests(codes: Codes) -> "pd.Series[str]":
+    """What rows hold, as 32 hexadecimal digits each."""
+    return pd.Series([hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(codes)])
 
 
 def split_holdout(ids: "pd.Series[str]", key: bytes, share: float) -> Mask:
@@ -38,13 +44,18 @@ def split_holdout(ids: "pd.Series[str]", key: bytes, share: float) -> Mask:
     return np.asarray(held[owner], dtype=np.bool_)
 
 
-def keep_at_most(ids: "pd.Series[str]", key: bytes, rows: int) -> Mask:
-    """Which rows stay when a unit may have `rows` of them, shape (rows,); a longer unit loses rows at random."""
+def keep_at_most(ids: "pd.Series[str]", codes: Codes, key: bytes, rows: int) -> Mask:
+    """Which rows stay when a unit may have `rows` of them, shape (rows,); a longer unit loses rows at random.
+
+    A row's lot is drawn by what it holds, `codes` of shape (rows, columns), and by how many of its unit's rows before
+    it hold the same: in another order the same rows stay, or their equals.
+    """
     keep = np.ones(len(ids), dtype=np.bool_)
     many = np.flatnonzero(ids.map(ids.value_counts()).to_numpy() > rows)
     if len(many):
         unit = ids.iloc[many].reset_index(drop=True)
-        words = "row\x00" + unit + "\x00" + unit.groupby(unit).cumcount().astype(str)
+        row = _digests(codes[many]) + unit  # no NUL: pandas tells texts apart up to one only
+        words = "row\x00" + row + "\x00" + row.groupby(row).cumcount().astype(str)
         luck = pd.Series(_fractions(key, words))
         keep[many] = luck.groupby(unit).rank(method="first").to_numpy() <= rows
     return keep

@@ -10,9 +10,12 @@
 
 The database's URL has a password in it. It is in neither site.toml, a study, a log nor the text of an error.
 
+A query, or whatever wrote the file, has to make a person's rows from that person's records alone: a LIMIT, an average
+over all, a number counted through the table tie persons together before anything here can part them.
+
 Rows are read when a site takes up a study, and again when its process starts anew. A database goes on changing: let the
-query name a fixed extract or period, with an ORDER BY if a unit may have more rows than the study uses, so that both
-readings give the same rows. That is good for the synthetic table. Where rows have no person key it is also asked for:
+query name a fixed extract or period, so that both readings give the same rows; in which order plays no part. That is
+good for the synthetic table. Where rows have no person key it is also asked for:
 a study with held-out rows is answered with the same rows or not at all (same_rows.py). What a person with a key costs
 is bounded in each release by itself, whatever rows that person has by then.
 """

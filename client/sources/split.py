@@ -7,7 +7,7 @@ releases is private for a unit that is learnt from, what evaluation releases for
 post-processing for the other (privacy.Parallel). The argument:
 
 1. *With a person key.* A unit is all rows of one identifier. Its part is a function of the key and of the identifier
-   alone, and which of its rows count is one of the key, the identifier and the order of its own rows (keyed.py). So no
+   alone, and which of its rows count is one of the key, the identifier and what they hold (keyed.py). So no
    row of another unit has another part, or another fate, because of it.
 2. *Without one* a row is a unit, and has no identifier; the number of a row is none, because one row more would rename
    all below it. It is named by what it holds, in fine cells, and by how many rows before it hold the same. One row more

@@ -13,6 +13,7 @@ from silosynth.client.sources.keyed import keep_at_most, names_of_rows
 from silosynth.client.sources.parquet_file import open_parquet
 from silosynth.client.sources.suspect import suspicion_of_codes
 from silosynth.client.sources.text import CHUNK_ROWS, Chunk, TextTable
+from silosynth.common.arrays import Codes, Index
 from silosynth.common.engine import Units
 from silosynth.common.errors import InvalidData
 from silosynth.common.schema import ColumnCounts, Place, Schema
@@ -114,7 +115,19 @@ def _unit_ids(chunk: Chunk, unit: str, source: str) -> "pd.Series[str]":
 
 
 def units_of(schema: Schema, frame: pd.DataFrame, ids: "pd.Series[str]", *, key: bytes, most: int) -> Units:
-    """Rows as fine cells with their owners; a unit with more than `most` rows loses some by keyed hash."""
-    keep = keep_at_most(ids.reset_index(drop=True), key, most)
-    owner = pd.factorize(ids[keep])[0]
-    return Units(schema.encode(frame[keep]), owner.astype(np.int64))
+    """Rows as fine cells with their owners; a unit with more than `most` rows loses some by keyed hash.
+
+    As a multiset of units, each a multiset of rows, it follows from that of the table: order plays no part.
+    """
+    codes = schema.encode(frame)
+    keep = keep_at_most(ids.reset_index(drop=True), codes, key, most)
+    owner = pd.factorize(ids[keep])[0].astype(np.int64)
+    return _in_one_order(codes[keep], owner)
+
+
+def _in_one_order(codes: Codes, owner: Index) -> Units:
+    """Units whose rows stand in an order that follows from what they hold, for terms that hang on it in a last bit."""
+    several = np.flatnonzero(np.bincount(owner, minlength=1)[owner] > 1)
+    order = several[np.lexsort((*codes[several].T[::-1], owner[several]))]
+    codes[several], owner[several] = codes[order], owner[order]
+    return Units(codes, owner)

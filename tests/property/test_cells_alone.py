@@ -5,6 +5,8 @@ are such as parsers of whole columns have stumbled over (a NUL, an offset of tim
 for this moment), and any others.
 """
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +76,35 @@ def test_no_hard_text_changes_its_neighbours(name):
 @pytest.mark.parametrize("name", ["date", "time"])
 def test_no_text_means_another_time_tomorrow(name, word):
     assert cells(COLUMNS[name], [word]) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "spelt"),
+    [
+        ("10000000001", "1.0000000001e+10"),
+        ("10000000001", "10000000001.0"),
+        ("1.5", "1.50"),
+        ("1.50", "1.5"),
+        ("7", "7.0"),
+    ],
+)
+def test_a_number_that_is_a_code_is_found_however_it_is_spelt(code, spelt):
+    """Whoever writes a file spells all numbers of a column alike, so that one row can change how all are spelt."""
+    column = Column("x", Kind.CATEGORICAL, codes=("0", code), missing=("99999999999",))
+    assert cells(column, [spelt, code, "0.0", "0", "9.9999999999e+10", "8"]) == [1, 1, 0, 0, 3, 2]
+
+
+def test_zeros_before_a_code_are_part_of_it():
+    column = Column("x", Kind.CATEGORICAL, codes=("01", "1"))
+    assert cells(column, ["01", "1", "1.0", "001"]) == [0, 1, 1, 2]
+
+
+def test_a_very_long_cell_is_refused_at_once():
+    began = time.process_time()
+    for name in ("number", "integer", "span", "date"):
+        assert cells(COLUMNS[name], ["1" * 100_000 + "x"]) is None
+    assert cells(COLUMNS["codes"], ["1" * 100_000 + "x", "1e999999999"]) == [3, 3]
+    assert time.process_time() - began < 10  # a pattern that tried each way to split the digits took hours
 
 
 def test_texts_that_differ_after_a_nul_are_two():

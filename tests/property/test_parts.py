@@ -63,6 +63,25 @@ def test_a_person_with_a_key_is_in_one_part(people, at, extra, key):
     assert sorted(differences(*tables)) == [(0, 0), (1, 0)]
 
 
+def ordered(of):
+    """Each unit's rows as they stand, the units in any order: what even floating-point sums of a unit hang on."""
+    return sorted(of.codes[of.owner == one].tolist() for one in range(of.owner.max(initial=-1) + 1))
+
+
+@settings(deadline=None)
+@given(people=units, shuffle=st.randoms(use_true_random=False), key=st.binary(max_size=8), keyed=st.booleans())
+def test_the_order_of_rows_plays_no_part(people, shuffle, key, keyed):
+    """A database makes it from all rows together: one person more can turn everybody's."""
+    named = [(f"p{number}", own) for number, own in enumerate(people)]
+    typed, ids = with_key(named) if keyed else without_key([row for own in people for row in own])
+    order = shuffle.sample(range(len(ids)), len(ids))
+    turned = typed.iloc[order].reset_index(drop=True)
+    turned_ids = ids.iloc[order].reset_index(drop=True) if keyed else names_of_rows(SCHEMA.encode(turned))
+    here, there = parted(STUDY, typed, ids, key), parted(STUDY, turned, turned_ids, key)
+    for part in Part:
+        assert ordered(here.of(part)) == ordered(there.of(part))
+
+
 @settings(deadline=None)
 @given(rows=st.lists(cells, max_size=25), at=st.integers(0, 25), extra=cells, key=st.binary(max_size=8))
 def test_a_row_that_is_a_person_is_in_one_part(rows, at, extra, key):

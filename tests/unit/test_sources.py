@@ -124,6 +124,8 @@ WRONG = [
     ("AGE,SEX\n" + "1,M\n" * 16 + "SECRET,M\n", ["'AGE'", "row 17", "whole number"]),
     ("AGE,SEX\ninf,M\n", ["'AGE'", "row 1 "]),
     ('AGE,SEX\n1,M\n2,"SECRET\n3,F\n', ["row 2", "quote"]),
+    ("AGE,SEX\n1,M\n".encode("utf-16") + b"\n", ["UTF-16 throughout", "UTF-8"]),
+    (gzip.compress(("AGE,SEX\n" + "1,M\n" * 900).encode("utf-16"))[:40], ["truncated", "again"]),
     (gzip.compress(ROWS.encode())[:80], ["truncated", "again"]),
     (gzip.compress(ROWS.encode())[:-4], ["truncated", "again"]),
     (b"PK\x03\x04 a workbook", ["save the sheet as CSV"]),
@@ -218,14 +220,24 @@ def test_the_hold_out_of_a_unit_depends_on_no_other_unit():
     assert np.array_equal(split_holdout(some, b"key", 0.3), held[some.index])
 
 
+CELLS = np.tile(np.arange(5, dtype=np.int32)[:, None], (4000, 3))
+
+
 def test_long_units_lose_rows_at_random_and_short_ones_none():
-    keep = keep_at_most(IDS, b"key", 2)
+    keep = keep_at_most(IDS, CELLS, b"key", 2)
     assert (keep.reshape(4000, 5).sum(axis=1) == 2).all()
     # each of the 5 rows stays with probability 2/5: 6 standard deviations
     assert (np.abs(keep.reshape(4000, 5).mean(axis=0) - 0.4) < 6 * (0.24 / 4000) ** 0.5).all()
-    assert keep_at_most(IDS, b"key", 5).all()
-    some = IDS[IDS.isin({"p7", "p1234"})].reset_index(drop=True)
-    assert np.array_equal(keep_at_most(some, b"key", 2), keep[IDS.isin({"p7", "p1234"}).to_numpy()])
+    assert keep_at_most(IDS, CELLS, b"key", 5).all()
+    few = IDS.isin({"p7", "p1234"}).to_numpy()
+    some = IDS[few].reset_index(drop=True)
+    assert np.array_equal(keep_at_most(some, CELLS[few], b"key", 2), keep[few])
+
+
+def test_equal_rows_of_a_long_unit_have_lots_of_their_own():
+    keep = keep_at_most(IDS, np.zeros_like(CELLS), b"key", 2)
+    assert (keep.reshape(4000, 5).sum(axis=1) == 2).all()
+    assert (np.abs(keep.reshape(4000, 5).mean(axis=0) - 0.4) < 6 * (0.24 / 4000) ** 0.5).all()
 
 
 def test_units_are_cells_with_owners(file):
