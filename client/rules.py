@@ -120,13 +120,12 @@ def _sound(step: Step, trust: Trust) -> bool:
     """Whether a step says what is done once, and a price of its own exactly where its sums are sampled."""
     if not heldout.is_sound(step):
         return False
-    if step.repeats < 1 or (step.certified is not None) != (step.sampled and not step.noiseless):
+    if step.repeats < 1 or not step.states_its_price:
         return False
     if (step.within or step.sampled) and trust is not Trust.LOCAL:
         return False
     said_twice = step.within and (step.multiplier is not None or step.rate is not None)
-    inner = all(sums.repeats > 0 and not sums.within and sums.certified is None for sums in step.within)
-    return inner and not said_twice
+    return all(sums.repeats > 0 for sums in step.within) and not said_twice
 
 
 def _fits(study: Study) -> bool:

@@ -202,6 +202,8 @@ def _runs(study: Study, releases: int, asked: Sequence[Asked] = ()) -> list[tupl
 
 def _event(step: Step, count: int, shares: int) -> Event:
     if step.certified is not None:
+        if count > step.repeats:
+            raise ValueError("a history that was asked more often than its price covers")
         return step.history(shares)
     return Repeated(count, step.event(shares))
 

@@ -32,7 +32,7 @@ SYNONYMS = {
 
 _NUMBER = re.compile(r"[+-]?((\d++(\.\d*+)?|\.\d++)(e[+-]?\d++)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 _SHORT = re.compile(r"[+-]?(0|[1-9]\d{0,30})(\.\d{0,30})?(e[+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 _EPOCH, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 _FARTHEST_S = 9223372036  # from 1970, either way: what 64-bit nanoseconds can tell
 _UNREADABLE = math.inf
@@ -142,11 +142,13 @@ def _dictionary(column: Column) -> tuple[dict[str, int], dict[str, int], dict[De
     for word, at in stripped.items():
         if _SHORT.fullmatch(word):
             numbers.setdefault(Decimal(word), at)
+    if column.kind is Kind.BOOLEAN and column.codes == TRUTH:
+        numbers = {Decimal(at): at for at in range(len(TRUTH))} | numbers
     return exact, stripped, numbers
 
 
 def _ordered(column: Column, text: Values, place: Place) -> tuple[Values, ColumnCounts]:
-    missing = _Missing(frozenset({"", *(code.strip() for code in column.missing)}), column.missing_numbers)
+    missing = _missing(column)
     values = _each(text, lambda word: _value(column, missing, word), math.nan)
     if (wrong := np.isinf(values)).any():
         expected = _EXPECTED[column.kind].format(unit=column.unit)
@@ -164,6 +166,13 @@ class _Missing:
 
     words: frozenset[str]
     numbers: tuple[float, ...]
+
+
+def _missing(column: Column) -> _Missing:
+    """Declared missing codes, as words and as values: 999.0 is 999, and a date that is one may come with a time."""
+    parsed = (_parse(column, code.strip()) for code in column.missing)
+    numbers = (*column.missing_numbers, *(value for value in parsed if math.isfinite(value)))
+    return _Missing(frozenset({"", *(code.strip() for code in column.missing)}), numbers)
 
 
 def _value(column: Column, missing: _Missing, word: str) -> float:

@@ -105,6 +105,15 @@ class Step:
         """Whether a sum of it is over a Poisson sample."""
         return self.rate is not None or any(step.sampled for step in self.within)
 
+    @property
+    def states_its_price(self) -> bool:
+        """Whether it states a price of its own exactly where its sums are sampled, and no sum within it does.
+
+        A history with a price is charged whole, however much of it was asked: elsewhere that would hide retries.
+        """
+        inner = all(sums.certified is None and not sums.within for sums in self.within)
+        return inner and (self.certified is not None) == (self.sampled and not self.noiseless)
+
     def event(self, shares: int) -> Event:
         """One release of it. Raises ValueError where its numbers are not those of an event."""
         if self.within:

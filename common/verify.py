@@ -20,13 +20,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from silosynth.common.certificate import FORMAT, Asked, Noise, Prices, claims, prices, rounds
 from silosynth.common.errors import NotCertified, SilosynthError
 from silosynth.common.privacy import Certified
 from silosynth.common.receipt import Receipt
-from silosynth.common.sampled import covers
+from silosynth.common.sampled import MOST_CERTIFIED, covers
 from silosynth.common.study import Study
 from silosynth.common.study_file import read_study
 from silosynth.common.verify_receipts import Check, check_charges, everybody, receipts_of
@@ -41,7 +42,11 @@ ARTEFACTS: Final = (*REQUIRED, *DESCRIPTIONS)
 CERTIFICATE_BYTES: Final = 1 << 26
 MOST_RELEASES: Final = 1 << 20
 MOST_STEPS: Final = 64
-"""Of a plan: many more than any engine asks for, and few enough to be looked at one by one."""
+"""Of a plan, sums within steps counted: many more than any engine asks for."""
+MOST_SAMPLED: Final = 8
+"""Of these, sums over samples: the loss of each is computed again, which takes seconds."""
+MOST_ANSWERS: Final = 1 << 22
+"""Attempts times sites: each is held against a receipt."""
 
 _BESIDE: Final = ("code", "artefacts", "receipts")
 """What stands in a certificate beside its claims."""
@@ -85,6 +90,8 @@ def verify(bundle: Bundle, expected: str | None = None) -> Verified:
     if expected is not None and study.digest != expected:
         raise NotCertified(Check.STUDY, f"{STUDY} is not the study that was expected")
     _check_artefacts(bundle.hashes, content.get("artefacts"))  # V3
+    if _hash(bundle.study or "") != bundle.hashes[STUDY]:  # only so much of a file is read: is that all of it?
+        raise NotCertified(Check.STUDY, f"{STUDY} is longer than a study may be, or changed while it was read")
     _check_plan(study)  # V4
     noise = _noise(study, content)  # V5
     asked = _asked(study, content)  # V6
@@ -134,6 +141,10 @@ def _study(text: str | None, content: Mapping[str, Any]) -> Study:
     return study
 
 
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _check_artefacts(found: Mapping[str, str], named: object) -> None:
     """See V3."""
     if not isinstance(named, dict) or not all(isinstance(digest, str) for digest in named.values()):
@@ -155,8 +166,15 @@ def _check_artefacts(found: Mapping[str, str], named: object) -> None:
 
 def _check_plan(study: Study) -> None:
     """See V4."""
-    if len(study.plan) > MOST_STEPS or study.releases > MOST_RELEASES:
+    sums = [one for step in study.plan for one in (step.within or (step,))]
+    steps, sampled = len(study.plan) + len(sums), sum(one.rate is not None for one in sums)
+    answers = study.releases * len(study.roster)
+    if steps > 2 * MOST_STEPS or sampled > MOST_SAMPLED or study.releases > MOST_RELEASES or answers > MOST_ANSWERS:
         raise NotCertified(Check.STUDY, f"the plan in {STUDY} is longer than this version verifies")
+    if not all(step.states_its_price for step in study.plan):
+        raise NotCertified(Check.STUDY, f"the plan in {STUDY} states no price for sampled sums, or one for others")
+    if sum(step.certified is not None for step in study.plan) > MOST_CERTIFIED:
+        raise NotCertified(Check.STUDY, f"the plan in {STUDY} has more sampled histories than one ledger may")
     try:
         certified = [step.history(study.shares) for step in study.plan]
         covered = all(covers(one) for one in certified if isinstance(one, Certified))
@@ -164,8 +182,6 @@ def _check_plan(study: Study) -> None:
         raise NotCertified(Check.STUDY, f"the plan in {STUDY} has no price") from error
     if not covered:
         raise NotCertified(Check.STUDY, f"the plan in {STUDY} states a price for sampled sums that does not cover them")
-    if any(step.sampled and not step.noiseless and step.certified is None for step in study.plan):
-        raise NotCertified(Check.STUDY, f"the plan in {STUDY} states no price for sampled sums")
 
 
 def _noise(study: Study, content: Mapping[str, Any]) -> Noise:
@@ -187,22 +203,32 @@ def _asked(study: Study, content: Mapping[str, Any]) -> tuple[Asked, ...]:
         raise NotCertified(Check.ROUNDS, "the certificate does not say what the sites were asked")
     release, attempt, sessions = -1, 0, [""]
     asked: list[Asked] = []
-    for row in listed:
-        for one in _round(study, row):
-            again = (one.release, one.attempt) == (release, attempt + 1)
-            if not again and (one.release, one.attempt) != (release + 1, 0):
-                raise NotCertified(Check.ROUNDS, f"release {one.release}, attempt {one.attempt} is out of order")
-            if one.session != sessions[-1]:
-                sessions.append(one.session)
-                if one.session in sessions[:-1]:
-                    raise NotCertified(Check.ROUNDS, f"release {one.release} is asked in a session that was left")
-            release, attempt = one.release, one.attempt
-            asked.append(one)
+    for one in _attempts(study, listed):
+        again = (one.release, one.attempt) == (release, attempt + 1)
+        if not again and (one.release, one.attempt) != (release + 1, 0):
+            raise NotCertified(Check.ROUNDS, f"release {one.release}, attempt {one.attempt} is out of order")
+        if one.session != sessions[-1]:
+            sessions.append(one.session)
+            if one.session in sessions[:-1]:
+                raise NotCertified(Check.ROUNDS, f"release {one.release} is asked in a session that was left")
+        release, attempt = one.release, one.attempt
+        asked.append(one)
     if release != study.releases - 1:
         raise NotCertified(Check.ROUNDS, f"the plan has {study.releases} releases, and {release + 1} were asked")
     if rounds(asked) != listed:
         raise NotCertified(Check.ROUNDS, "what was asked is not written in the one way it is written")
     return tuple(asked)
+
+
+def _attempts(study: Study, listed: list[Any]) -> Iterator[Asked]:
+    """The attempts of all rows, as many as are verified."""
+    answers = 0
+    for row in listed:
+        for one in _round(study, row):
+            answers += len(study.roster)
+            if answers > MOST_ANSWERS:
+                raise NotCertified(Check.ROUNDS, "more was asked than this version verifies")
+            yield one
 
 
 def _round(study: Study, row: Any) -> Iterator[Asked]:

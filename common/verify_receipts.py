@@ -11,6 +11,7 @@ Rules, each named where it is checked:
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final
@@ -58,6 +59,7 @@ def receipts_of(study: Study, content: object) -> tuple[Receipt, ...]:
 
 def check_charges(study: Study, noise: Noise, asked: Sequence[Asked], receipts: Sequence[Receipt]) -> None:
     """Hold each site's receipt against what was asked. Raises NotCertified."""
+    told = _Told({(one.release, one.attempt): one for one in asked}, {one.release: one for one in asked})
     for place, (member, receipt) in enumerate(zip(study.roster, receipts, strict=True)):
         charges, site = receipt.charges, _site(member)
         if charges.private != (noise is Noise.SYSTEM):  # C2
@@ -66,7 +68,7 @@ def check_charges(study: Study, noise: Noise, asked: Sequence[Asked], receipts: 
         if charges.planned != _cost(study.history):
             raise NotCertified(Check.CHARGES, f"{site}: paid another price for the plan than follows from it")  # C3
         answered = _answered(study, site, charges)
-        _check_told(study, place, asked, answered)
+        _check_told(study, place, told, answered)
         if bool(charges.sessions) < study.masked or (charges.sessions and not study.masked):
             raise NotCertified(Check.CHARGES, f"{site}: had sessions where sums are plain, or none where they are not")
         again = (_cost(event) for (_, attempt), event in answered.items() if attempt)
@@ -92,7 +94,7 @@ def _receipt(study: Study, member: Member, content: Mapping[str, Any]) -> Receip
         receipt = verified(Signed(rewritten(row["receipt"]), _signature(row["signature"])), member.key)
     except ForgedReceipt as forged:
         raise NotCertified(Check.SIGNATURE, f"{site}: its receipt {forged}") from forged
-    except (MalformedFrame, ValueError) as error:
+    except (MalformedFrame, ValueError, RecursionError) as error:
         raise NotCertified(Check.RECEIPT, f"{site}: its receipt cannot be read") from error
     if receipt.charges.study != study.digest:
         raise NotCertified(Check.RECEIPT, f"{site}: its receipt is of another study")
@@ -123,18 +125,25 @@ def _answered(study: Study, site: str, charges: Charges) -> Mapping[tuple[int, i
     return {(release, attempt): event for release, attempt, event in listed}
 
 
-def _check_told(study: Study, place: int, asked: Sequence[Asked], answered: Mapping[tuple[int, int], Event]) -> None:
+@dataclass(frozen=True)
+class _Told:
+    """What a certificate says was asked: every attempt, and the last at each release, which opened."""
+
+    attempts: Mapping[tuple[int, int], Asked]
+    opened: Mapping[int, Asked]
+
+
+def _check_told(study: Study, place: int, told: _Told, answered: Mapping[tuple[int, int], Event]) -> None:
     """See C4 and C5."""
-    site, told = _site(study.roster[place]), {(one.release, one.attempt): one for one in asked}
+    site = _site(study.roster[place])
     for (release, attempt), event in answered.items():
-        one = told.get((release, attempt))
+        one = told.attempts.get((release, attempt))
         which = f"release {release}, attempt {attempt}"
         if one is None or place not in one.members:
             raise NotCertified(Check.CHARGES, f"{site}: answered {which}, of which the certificate does not tell")  # C4
         if event != study.step_of(release).event(shares(study, one)):
             raise NotCertified(Check.CHARGES, f"{site}: was charged another event for {which} than the certificate")
-    opened = {one.release: one for one in asked}  # the last attempt at each
-    for release, one in opened.items():
+    for release, one in told.opened.items():
         if place in one.members and (release, one.attempt) not in answered:
             raise NotCertified(  # C5
                 Check.CHARGES,

@@ -33,8 +33,8 @@ def names_of_rows(codes: Codes) -> "pd.Series[str]":
 
 
 def _digests(codes: Codes) -> "pd.Series[str]":
-    """What rows hold, as 32 hexadecimal digits each."""
-    return pd.Series([hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(codes)])
+    """What rows hold, as 64 hexadecimal digits each."""
+    return pd.Series([hashlib.sha256(row).hexdigest() for row in np.ascontiguousarray(codes)], dtype=object)
 
 
 def split_holdout(ids: "pd.Series[str]", key: bytes, share: float) -> Mask:
@@ -54,8 +54,11 @@ def keep_at_most(ids: "pd.Series[str]", codes: Codes, key: bytes, rows: int) -> 
     many = np.flatnonzero(ids.map(ids.value_counts()).to_numpy() > rows)
     if len(many):
         unit = ids.iloc[many].reset_index(drop=True)
-        row = _digests(codes[many]) + unit  # no NUL: pandas tells texts apart up to one only
-        words = "row\x00" + row + "\x00" + row.groupby(row).cumcount().astype(str)
-        luck = pd.Series(_fractions(key, words))
-        keep[many] = luck.groupby(unit).rank(method="first").to_numpy() <= rows
+        row = _digests(codes[many]) + unit  # without a NUL, up to which alone pandas tells texts apart
+        number = row.groupby(row).cumcount()
+        words = [f"row\x00{held}\x00{at}" for held, at in zip(row.tolist(), number.tolist(), strict=True)]
+        lots = [hmac.digest(key, word.encode(), "sha256") for word in words]  # whole: no two are one
+        drawn = sorted(range(len(lots)), key=lots.__getitem__)
+        unit = unit.iloc[drawn]
+        keep[many[drawn]] = unit.groupby(unit).cumcount().to_numpy() < rows
     return keep

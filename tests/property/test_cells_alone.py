@@ -23,8 +23,8 @@ COLUMNS = {
     "integer": Column("x", Kind.INTEGER, low=-5, high=5000, missing=("NA", "-", "99999999999999999999")),
     "number": Column("x", Kind.NUMBER, low=-10, high=1e6, missing=("NA", "999", "inf")),
     "decimals": Column("x", Kind.NUMBER, low=0, high=10, decimals=9),
-    "date": Column("x", Kind.DATE, low=0, high=20000, missing=("9999-12-31",)),
-    "time": Column("x", Kind.DATETIME, low=0, high=2e9, missing=("9999-12-31",)),
+    "date": Column("x", Kind.DATE, low=0, high=20000, missing=("9999-12-31", "1990-01-06")),
+    "time": Column("x", Kind.DATETIME, low=0, high=2e9, missing=("9999-12-31", "1990-01-06")),
     "span": Column("x", Kind.DURATION, low=-10, high=100),
     "seconds": Column("x", Kind.DURATION, low=-10, high=1e9, unit="seconds"),
 }
@@ -36,7 +36,8 @@ HARD = (
     "\x00", "a", " A", "1d", "1 day", "3 days 04:00:00", "P3DT4H", "-1 days", "00:00:01", "99999999 days", "1.5s",
     "1970-01-02", "1970-1-2", "19700102", "1970-01", "1970", "1970-01-02T03", "1990-01-05 10:00", "1990-01-05T10:00:00",
     "1990-01-05 10:00:00.999999999", "1990-01-05T10:00:00Z", "1990-01-05 10:00:00+12:00", "1990-01-05 10:00:00-0330",
-    "1990-01-05 10:00:00 +02", "1970-01-02T24:00:00", "2016-12-31T23:59:60", "9999-12-31", "2300-01-01", "1677-09-21",
+    "1990-01-05 10:00:00 +02", "1990-01-05 10:00:00+02", "1990-01-06", "1990-01-06 00:00:00",
+    "1970-01-02T24:00:00", "2016-12-31T23:59:60", "9999-12-31", "2300-01-01", "1677-09-21",
     "1990-01-05\x00", "today", "now", "01/02/1970", None,
 )  # fmt: skip
 
@@ -92,6 +93,17 @@ def test_a_number_that_is_a_code_is_found_however_it_is_spelt(code, spelt):
     """Whoever writes a file spells all numbers of a column alike, so that one row can change how all are spelt."""
     column = Column("x", Kind.CATEGORICAL, codes=("0", code), missing=("99999999999",))
     assert cells(column, [spelt, code, "0.0", "0", "9.9999999999e+10", "8"]) == [1, 1, 0, 0, 3, 2]
+
+
+@pytest.mark.parametrize("word", ["1990-01-06", "1990-01-06 00:00:00", "1990-01-06T02:00:00+02"])
+@pytest.mark.parametrize("name", ["date", "time"])
+def test_a_declared_date_is_missing_however_it_is_spelt(name, word):
+    column = COLUMNS[name]
+    assert cells(column, [word, "1990-01-05"])[0] == column.missing_cell != cells(column, ["1990-01-05"])[0]
+
+
+def test_truth_is_a_number_however_it_is_spelt():
+    assert cells(COLUMNS["truth"], ["1e+00", "0e+00", "1.0", "0", "2"]) == [1, 0, 1, 0, 2]
 
 
 def test_zeros_before_a_code_are_part_of_it():

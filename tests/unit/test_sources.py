@@ -1,7 +1,9 @@
 """Sources: files as text, whose rows they are, what is refused and in which words, and what the local check counts."""
 
 import gzip
+import hmac
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -238,6 +240,19 @@ def test_equal_rows_of_a_long_unit_have_lots_of_their_own():
     keep = keep_at_most(IDS, np.zeros_like(CELLS), b"key", 2)
     assert (keep.reshape(4000, 5).sum(axis=1) == 2).all()
     assert (np.abs(keep.reshape(4000, 5).mean(axis=0) - 0.4) < 6 * (0.24 / 4000) ** 0.5).all()
+
+
+def test_every_row_of_everybody_draws_a_lot_of_its_own(monkeypatch):
+    """Also where the tenth row of p and the first of p1 could be written alike."""
+    words = []
+
+    def spied(key, word, digest):
+        words.append(word)
+        return hmac.digest(key, word, digest)
+
+    monkeypatch.setattr("silosynth.client.sources.keyed.hmac", SimpleNamespace(digest=spied))
+    keep_at_most(pd.Series(np.repeat(["p", "p1", "p10"], 25)), np.zeros((75, 2), dtype=np.int32), b"key", 2)
+    assert len(set(words)) == len(words) == 75
 
 
 def test_units_are_cells_with_owners(file):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
@@ -19,8 +20,8 @@ from silosynth.common.certificate import Asked, Noise
 from silosynth.common.errors import InvalidInput, NotCertified
 from silosynth.common.privacy import Composed, Gaussian
 from silosynth.common.receipt import Run
-from silosynth.common.sampled import epsilon_of
-from silosynth.common.study import Trust
+from silosynth.common.sampled import certify, epsilon_of
+from silosynth.common.study import Step, Trust
 from silosynth.common.study_file import write_study
 from silosynth.common.verify import verify
 from silosynth.common.verify_receipts import Check
@@ -147,21 +148,84 @@ def test_unsigned_receipts_prove_nothing_but_are_held_to_what_they_say(tmp_path)
         verify(again.bundle)
 
 
+def restated(finished, asked):
+    """The same certificate beside another study, every digest and hash made to fit."""
+    honest = deepcopy(finished)
+    honest.study, honest.text = asked, write_study(asked)
+    honest.content["study"] = asked.digest
+    digest = sha256(honest.text.encode()).hexdigest()
+    honest.hashes["study.toml"] = honest.content["artefacts"]["study.toml"] = digest
+    return honest
+
+
 def test_a_price_for_samples_that_does_not_cover_them_is_refused(tmp_path):
     asked = learning()
     cheap = replace(asked.plan[1], certified=asked.plan[1].certified / 2)
     finished = made(tmp_path, asked)
     for plan in ((asked.plan[0], cheap), (asked.plan[0], replace(cheap, certified=None))):
-        honest = deepcopy(finished)
-        honest.study = replace(asked, plan=plan)
-        honest.text = write_study(honest.study)
-        honest.content["study"] = honest.study.digest
-        honest.hashes["study.toml"] = honest.content["artefacts"]["study.toml"] = sha256(
-            honest.text.encode()
-        ).hexdigest()
         with pytest.raises(NotCertified, match="price for sampled sums") as failed:
-            verify(honest.bundle)
+            verify(restated(finished, replace(asked, plan=plan)).bundle)
         assert failed.value.check == Check.STUDY
+
+
+def test_a_price_where_nothing_is_sampled_is_refused(tmp_path):
+    """It is of the whole step, however often that was asked: sixty retries would cost nothing more."""
+    plain = Step("more", 1, Fraction(20))
+    priced = replace(plain, certified=certify(plain.history(3)))
+    asked = study(plan=(Step("first", 1, Fraction(20)), priced), attempts=100)
+    rounds = (Asked(0, 0, (0, 1, 2, 3), FIRST), *(Asked(1, at, (0, 1, 2, 3), FIRST) for at in range(60)))
+    with pytest.raises(ValueError, match="more often than its price"):
+        made(tmp_path, asked, asked=rounds)
+    (tmp_path / "learning").mkdir()
+    finished = made(tmp_path / "learning", learning())
+    with pytest.raises(NotCertified, match="or one for others"):
+        verify(restated(finished, asked).bundle)
+    inner = replace(learning().plan[1], within=(replace(plain, certified=priced.certified),))
+    with pytest.raises(NotCertified, match="or one for others"):
+        verify(restated(finished, replace(learning(), plan=(learning().plan[0], inner))).bundle)
+
+
+def test_a_study_whose_end_is_not_read_is_refused(tmp_path):
+    """Only so much of a file is read; what a reader finds behind it must not be another study."""
+    (tmp_path / "run").mkdir()
+    honest = made(tmp_path)
+    head = honest.text.encode() + b"\n# "
+    comment = ("\N{GRINNING FACE}" * (((1 << 24) - len(head)) // 4)).encode()
+    filled = head + comment + b"x" * ((1 << 24) - len(head) - len(comment))
+    honest.text = (filled + b'\n[[plan]]\nkind = "secret"\nrepeats = 1000\nmultiplier = "0.01"\n').decode()
+    digest = sha256(honest.text.encode()).hexdigest()
+    honest.hashes["study.toml"] = honest.content["artefacts"]["study.toml"] = digest
+    folder = honest.publish(tmp_path / "run")
+    with pytest.raises(NotCertified, match="longer than a study may be"):
+        verified(folder)
+
+
+def test_whatever_stands_for_a_receipt_nothing_else_is_raised(fresh):
+    honest = fresh()
+    honest.content["receipts"]["a"]["receipt"] = "here"
+    bundle = honest.bundle
+    for depth in range(850, 1050, 3):  # JSON that can be read may be too deep to be written
+        nested = bundle.certificate.replace(b'"here"', b"[" * depth + b"]" * depth)
+        with pytest.raises(NotCertified):
+            verify(replace(bundle, certificate=nested))
+
+
+def test_work_is_bounded_before_it_is_done(tmp_path):
+    """Kilobytes could ask for hours: sums within a step, samples, releases times sites."""
+    asked = learning()
+    finished = made(tmp_path, asked)
+    (first, learn), (sums, *_) = asked.plan, asked.plan[1].within
+    many = tuple(replace(sums, kind=f"k{at}", rate=None) for at in range(130))
+    sampled = tuple(replace(sums, kind=f"k{at}", rate=Fraction(1 + at, 1000)) for at in range(9))
+    roster = tuple(replace(asked.roster[0], name=f"s{at}", key=f"{at:064x}") for at in range(9))
+    plans = ((first, replace(learn, within=many)), (first, replace(learn, within=sampled)))
+    large = [replace(asked, plan=plan) for plan in plans]
+    large.append(replace(asked, roster=roster, plan=(replace(first, repeats=1 << 19), learn)))
+    began = time.process_time()
+    for one in large:
+        with pytest.raises(NotCertified, match="longer than this version verifies"):
+            verify(restated(finished, one).bundle)
+    assert time.process_time() - began < 10
 
 
 def test_a_folder_or_the_certificate_in_it(tmp_path):
