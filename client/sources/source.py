@@ -15,9 +15,9 @@ over all, a number counted through the table tie persons together before anythin
 
 Rows are read when a site takes up a study, and again when its process starts anew. A database goes on changing: let the
 query name a fixed extract or period, so that both readings give the same rows; in which order plays no part. That is
-good for the synthetic table. Where rows have no person key it is also asked for:
-a study with held-out rows is answered with the same rows or not at all (same_rows.py). What a person with a key costs
-is bounded in each release by itself, whatever rows that person has by then.
+good for the synthetic table. Where rows have no person key it is also asked for: a study with held-out rows is answered
+with the same rows or not at all (same_rows.py). What a person with a key costs is bounded in each release by itself,
+whatever rows that person has by then.
 """
 
 import importlib.util
